@@ -1,0 +1,118 @@
+"""Known metric names: title, unit, which way is better, what it means, who defined it.
+
+Any float may be reported under any name; one that is not here is shown under itself. Names are TRL's where TRL has one.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["up", "down", "none"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """title: what a chart of it is called. direction: which way is better."""
+
+    title: str
+    unit: str = ""
+    direction: Direction = "none"
+    meaning: str = ""
+    paper: str = ""
+
+
+SCHULMAN_KL = "Schulman 2020, Approximating KL Divergence, k3"
+GRPO = "Shao et al. 2024, arXiv:2402.03300"
+
+CATALOGUE: dict[str, Metric] = {
+    "loss": Metric("Loss", "", "down", "what the optimiser lowers"),
+    "grad_norm": Metric("Gradient norm", "", "none", "length of the gradient before clipping"),
+    "learning_rate": Metric("Learning rate", "", "none", "size of this step of AdamW"),
+    "entropy": Metric("Entropy", "nats", "none", "mean uncertainty over the next token; near 0 the model has settled"),
+    "num_tokens": Metric("Tokens seen", "tokens", "none", "tokens read so far, prompts included"),
+    "mean_token_accuracy": Metric("Token accuracy", "", "up", "share of target tokens that were the likeliest"),
+    "reward": Metric("Reward", "", "up", "mean weighted reward of the sampled answers"),
+    "reward_std": Metric("Spread of rewards", "", "none", "mean standard deviation of rewards within a prompt", GRPO),
+    "frac_reward_zero_std": Metric(
+        "Groups without signal",
+        "",
+        "down",
+        "share of prompts whose answers all scored alike, so nothing is learned",
+        GRPO,
+    ),
+    "kl": Metric(
+        "KL to reference",
+        "nats a token",
+        "none",
+        "mean over tokens of exp(d) - 1 - d, d = ref - policy",
+        SCHULMAN_KL,
+    ),
+    "policy_loss": Metric("Policy loss", "", "none", "clipped surrogate, without the KL term", GRPO),
+    "clip_ratio/region_mean": Metric("Clipped tokens", "", "none", "share of tokens whose ratio left the trust region"),
+    "clip_ratio/low_mean": Metric("Clipped below", "", "none", "share of tokens clipped at 1 - epsilon"),
+    "clip_ratio/high_mean": Metric("Clipped above", "", "none", "share of tokens clipped at 1 + epsilon_high"),
+    "ratio/max_error": Metric(
+        "Ratio self-check",
+        "",
+        "down",
+        "largest |r - 1| before the first update; above 1e-3 sampler and trainer disagree",
+    ),
+    "completions/mean_length": Metric("Length", "tokens", "none", "mean length of the sampled answers"),
+    "completions/min_length": Metric("Shortest answer", "tokens"),
+    "completions/max_length": Metric("Longest answer", "tokens"),
+    "completions/clipped_ratio": Metric("Truncated", "", "down", "share of answers that ran into max_new_tokens"),
+    "sampled_accuracy": Metric("Sampled accuracy", "", "up", "share of written answers the verifier accepts"),
+    "step_time": Metric("Time a step", "s", "down", "wall time of the step"),
+    "timing/rollout": Metric("Sampling time", "s", "down", "part of the step spent writing answers"),
+    "timing/train": Metric("Training time", "s", "down", "part of the step spent learning from them"),
+    "tokens_per_second": Metric("Speed", "tokens/s", "up", "tokens read or written a second"),
+    "eval_loss": Metric("Held-out loss", "", "down", "loss on data.eval, which never trains"),
+    "eval_perplexity": Metric("Held-out perplexity", "", "down", "exp of the held-out loss"),
+    "eval_mean_token_accuracy": Metric("Held-out token accuracy", "", "up"),
+    "eval_reward": Metric("Held-out reward", "", "up", "mean reward of answers to data.eval's prompts"),
+}
+
+_FIRST = {
+    "sft": ["loss", "mean_token_accuracy", "entropy", "grad_norm", "learning_rate", "tokens_per_second"],
+    "grpo": [
+        "reward",
+        "kl",
+        "entropy",
+        "completions/mean_length",
+        "frac_reward_zero_std",
+        "grad_norm",
+    ],
+}
+_THEN = {
+    "sft": ["eval_loss", "sampled_accuracy"],
+    "grpo": ["loss", "clip_ratio/region_mean", "completions/clipped_ratio", "reward_std", "ratio/max_error"],
+}
+
+#: The metric that a run list draws small and a terminal shows first.
+HEADLINE = {"sft": "loss", "grpo": "reward"}
+
+
+def describe(name: str) -> Metric:
+    """What is known of a metric; a reward part and an unknown name get a readable title."""
+    if name in CATALOGUE:
+        return CATALOGUE[name]
+    parts = name.split("/")
+    if len(parts) == 3 and parts[0] == "rewards":
+        statistic = "spread" if parts[2] == "std" else parts[2]
+        direction: Direction = "up" if parts[2] == "mean" else "none"
+        return Metric(
+            f"Reward: {parts[1].replace('_', ' ')}, {statistic}",
+            "",
+            direction,
+            "one part of the reward, unweighted",
+        )
+    return Metric(name.replace("_", " ").replace("/", ": ").capitalize())
+
+
+def board(method: str) -> list[str]:
+    """The metrics whose charts stand first for a method, most telling first."""
+    return _FIRST.get(method, ["loss", "grad_norm", "learning_rate"])
+
+
+def more(method: str) -> list[str]:
+    """The metrics that come after the board's, before those nobody planned for."""
+    return _THEN.get(method, [])

@@ -1,0 +1,169 @@
+"""The sections of a preset. Each setting is declared once: form, tooltip, check and error read the same line.
+
+Every class here is frozen and strict: a key it does not know and a value of the wrong type are errors.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, JsonValue, PlainSerializer
+
+STRICT = {"frozen": True, "extra": "forbid", "strict": True}
+
+
+def setting(
+    default: Any = ..., help: str = "", *, unit: str = "", needs: str = "", main: bool = False, **bounds: Any
+) -> Any:
+    """A field with a one-line help, its unit, and bounds as pydantic spells them (gt, ge, lt, le, min_length).
+
+    needs: the sibling setting, as `key` or `key=value`, without which this one has no effect.
+    main: one of the few that a form shows at first sight.
+    """
+    about: dict[str, JsonValue] = {"unit": unit, "needs": needs, "main": main}
+    return Field(default, description=help, json_schema_extra=about, **bounds)
+
+
+#: A count, or auto for what the engine finds out at start.
+AutoOrCount = Annotated[int, Field(ge=1)] | Literal["auto"]
+
+
+class Scratch(BaseModel, **STRICT):
+    family: Literal["llama", "gpt2", "qwen2"] = setting("llama", "architecture to build")
+    layers: int = setting(3, "transformer blocks", ge=1, le=200)
+    width: int = setting(128, "size of the hidden state", ge=8, le=65536)
+    heads: int = setting(4, "attention heads; they divide the width", ge=1, le=512)
+    context: int = setting(256, "longest sequence the model can read", unit="tokens", ge=8, le=1_000_000)
+    tokenizer: Literal["bytes"] = setting("bytes", "every byte is a token; nothing to download")
+
+
+class Adapter(BaseModel, **STRICT):
+    kind: Literal["lora"] = setting("lora", "low-rank matrices beside the frozen weights (arXiv:2106.09685)")
+    rank: int = setting(16, "rank of the added matrices", ge=1, le=1024)
+    alpha: float = setting(32.0, "scale of the added matrices; they count alpha / rank", gt=0)
+    dropout: float = setting(0.0, "share of adapter inputs dropped; off wherever a policy is compared", ge=0, lt=1)
+    targets: str | list[str] = setting("all-linear", "layers that get one: all-linear, or a list of names")
+
+
+class Model(BaseModel, **STRICT):
+    path: str = setting(
+        help="hub id, folder, file.gguf, run directory, run:<name> for the newest run of that name, or scratch",
+        main=True,
+        min_length=1,
+    )
+    scratch: Scratch | None = setting(None, "the model to build", needs="path=scratch")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting(
+        "auto", "number format of the arithmetic; auto is bfloat16 on a GPU that has it, else float32"
+    )
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1 or mps", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
+    quantization: Literal["none", "8bit", "4bit"] = setting("none", "smaller weights on a GPU; needs an adapter")
+    adapter: Adapter | None = setting(None, "train a small addition instead of all weights", main=True)
+    trust_remote_code: bool = setting(False, "run Python code that the model's author ships; only if you trust them")
+
+
+class Source(BaseModel, **STRICT):
+    path: str = setting(
+        help="file.jsonl, .json, .csv, .parquet, hub id, task:<name> or labels:<set>", main=True, min_length=1
+    )
+    split: str = setting("train", "which split, where the source has several")
+    rows: int | None = setting(None, "use only the first so many rows; for a task, how many to make", ge=1)
+    seed: int = setting(0, "seed of a task's generator", ge=0)
+    options: dict[str, Any] = setting(default_factory=dict, help="what the task's generator takes, by name")
+
+
+def _as_sources(value: Any) -> Any:
+    items = value if isinstance(value, list) else [value]
+    return [{"path": item} if isinstance(item, str) else item for item in items]
+
+
+def _as_written(sources: list[Source]) -> Any:
+    brief = [s.path if s == Source(path=s.path) else s.model_dump(exclude_defaults=True) for s in sources]
+    return brief[0] if len(brief) == 1 else brief
+
+
+#: One source or a list; a source is its path or a mapping. Written back in the shortest form.
+Sources = Annotated[list[Source], Field(min_length=1), BeforeValidator(_as_sources), PlainSerializer(_as_written)]
+
+
+class Data(BaseModel, **STRICT):
+    train: Sources = setting(help="what to learn from: one source or a list", main=True)
+    eval: Sources | None = setting(None, "held-out source that measures and never trains")
+    max_length: int = setting(1024, "longest row; longer ones are cut at the end", unit="tokens", ge=8, le=1_000_000)
+    shuffle: bool = setting(True, "a new order each epoch, by seed")
+    system_prompt: str | None = setting(None, "put before every conversation that has no system message")
+
+
+class Optimizer(BaseModel, **STRICT):
+    learning_rate: float = setting(1e-5, "size of a step of AdamW", main=True, ge=0, le=1)
+    schedule: Literal["linear", "cosine", "constant"] = setting("linear", "how the learning rate falls to zero")
+    warmup_steps: int = setting(0, "steps over which the learning rate rises from zero", unit="steps", ge=0)
+    weight_decay: float = setting(0.0, "pull of the weights to zero", ge=0, le=10)
+    max_grad_norm: float = setting(1.0, "longer gradients are scaled down to this length; 0 = never", ge=0)
+
+
+class Training(BaseModel, **STRICT):
+    steps: int = setting(200, "optimiser steps in all", main=True, ge=1)
+    batch_size: int = setting(16, "rows (prompts, pairs) one step learns from, over all processes", main=True, ge=1)
+    micro_batch_size: AutoOrCount = setting(
+        "auto",
+        "rows in memory at once; gradients are summed exactly, so it changes memory and never the curve",
+    )
+    processes: int = setting(1, "GPUs of this machine, or CPU processes, that share each batch", ge=1, le=64)
+    threads: AutoOrCount = setting("auto", "CPU threads of each process; auto measures at start")
+    eval_every: int = setting(0, "measure on data.eval every so many steps; 0 = never", unit="steps", ge=0)
+    checkpoint_every: int = setting(50, "save every so many steps; 0 = only at the end", unit="steps", ge=0)
+    keep_checkpoints: int = setting(2, "newest checkpoints to keep", ge=1)
+    gradient_checkpointing: bool = setting(False, "less memory for about a third more time")
+
+
+class Rollout(BaseModel, **STRICT):
+    completions_per_prompt: int = setting(8, "answers sampled for each prompt", main=True, ge=1, le=1024)
+    max_new_tokens: int = setting(256, "longest answer", unit="tokens", main=True, ge=1, le=100_000)
+    temperature: float = setting(1.0, "how freely tokens are drawn", gt=0, le=10)
+    top_p: float = setting(1.0, "draw from the likeliest tokens that make up this share; 1 = all", gt=0, le=1)
+    top_k: int = setting(0, "draw from so many likeliest tokens; 0 = all", ge=0)
+    recorded: int = setting(16, "answers a step keeps in rollouts.jsonl, token by token", unit="answers", ge=0)
+
+
+class Verifier(BaseModel, **STRICT):
+    kind: Literal["verifier"]
+    weight: float = setting(1.0, "share in the sum")
+
+
+class ExactMatch(BaseModel, **STRICT):
+    kind: Literal["exact_match"]
+    weight: float = setting(1.0, "share in the sum")
+    column: str = setting("answer", "column of the data that holds the right answer", min_length=1)
+
+
+class Pattern(BaseModel, **STRICT):
+    kind: Literal["pattern"]
+    weight: float = setting(1.0, "share in the sum")
+    pattern: str = setting(help="regular expression that the whole answer should match", min_length=1)
+
+
+class Length(BaseModel, **STRICT):
+    kind: Literal["length"]
+    weight: float = setting(1.0, "share in the sum")
+    target: int = setting(help="full reward up to this length, falling to 0 at twice it", unit="tokens", ge=1)
+
+
+Reward = Annotated[Verifier | ExactMatch | Pattern | Length, Field(discriminator="kind")]
+
+
+class Sft(BaseModel, **STRICT):
+    completion_only: bool = setting(True, "learn the answers only, not the prompts")
+    sample_every: int = setting(
+        25, "write answers to held-out prompts every so many steps; 0 = never", unit="steps", ge=0
+    )
+    samples: int = setting(16, "answers written each time", ge=1, le=1024)
+    sample_tokens: int = setting(64, "longest such answer", unit="tokens", ge=1)
+
+
+class Grpo(BaseModel, **STRICT):
+    beta: float = setting(0.04, "pull back to the reference model (KL weight); 0 = none", unit="1/nat", main=True, ge=0)
+    epsilon: float = setting(0.2, "how far a token's probability ratio may fall before it stops counting", gt=0, lt=1)
+    epsilon_high: float | None = setting(None, "how far it may rise; empty = epsilon", gt=0)
+    scale_advantages: Literal["group", "batch", "none"] = setting(
+        "group", "divide advantages by the spread of rewards of a prompt, of the batch, or not at all"
+    )
+    iterations: int = setting(1, "passes over each batch of answers", ge=1, le=64)
+    kl_correction: bool = setting(True, "weigh the KL term by the probability ratio (DeepSeek-V3.2)")
