@@ -1,0 +1,1 @@
+"""What is drawn: reads state, emits what the user wants."""
