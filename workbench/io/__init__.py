@@ -1,0 +1,1 @@
+"""How bytes arrive and leave: Qt core only, no widgets."""

@@ -1,0 +1,125 @@
+"""All runs of a workspace, as the list shows them."""
+
+import math
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.contract import metrics
+from engine.contract.status import ALIVE, State, Summary
+from workbench.state import figures
+
+#: One word for a state; it always stands beside an icon and a colour.
+WORDS: dict[State, str] = {
+    "starting": "Starting",
+    "running": "Running",
+    "paused": "Paused",
+    "finished": "Finished",
+    "stopped": "Stopped",
+    "failed": "Failed",
+    "crashed": "Crashed",
+}
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run in one glance. line: where it stands or how it ended. fraction: of its steps, while it is alive."""
+
+    path: Path
+    name: str
+    method: str
+    state: State
+    line: str
+    fraction: float | None
+    headline: list[float]
+
+    @property
+    def word(self) -> str:
+        return WORDS[self.state]
+
+
+def row_of(summary: Summary, now: float) -> RunRow:
+    """now: seconds since the epoch, for "4 min ago"."""
+    name = metrics.HEADLINE.get(summary.method, "loss")
+    recent = [values[name] for values in summary.recent if name in values]
+    alive = summary.status.is_alive
+    return RunRow(
+        path=summary.run.path,
+        name=summary.run.name,
+        method=summary.method,
+        state=summary.status.state,
+        line=_standing(summary) if alive else _ending(summary, now),
+        fraction=min(summary.step / summary.steps, 1.0) if alive and summary.steps else None,
+        headline=recent,
+    )
+
+
+def _standing(summary: Summary) -> str:
+    if not summary.step:
+        return "getting ready"
+    parts = [figures.progress(summary.step, summary.steps or None)]
+    if summary.status.state == "running" and (left := figures.left(_seconds_left(summary))):
+        parts.append(left)
+    return " · ".join(parts)
+
+
+def _seconds_left(summary: Summary) -> float:
+    times = [values["step_time"] for values in summary.recent[-31:] if "step_time" in values]
+    return max(summary.steps - summary.step, 0) * statistics.median(times) if times and summary.steps else math.nan
+
+
+def _ending(summary: Summary, now: float) -> str:
+    if summary.status.state in ("failed", "crashed"):
+        return summary.status.sentence
+    name = metrics.HEADLINE.get(summary.method, "loss")
+    parts = []
+    if name in summary.values:
+        parts.append(f"{metrics.describe(name).title.lower()} {figures.number(summary.values[name])}")
+    unfinished = summary.status.state == "stopped" and summary.steps
+    parts.append(figures.progress(summary.step, summary.steps) if unfinished else _steps(summary.step))
+    parts.append(figures.ago(now - summary.time))
+    return " · ".join(parts)
+
+
+def _steps(step: int) -> str:
+    return f"{figures.count(step)} step" + ("s" if step != 1 else "")
+
+
+class RunIndex:
+    """Summaries by run directory, newest first."""
+
+    def __init__(self) -> None:
+        self._summaries: dict[Path, Summary] = {}
+
+    def __len__(self) -> int:
+        return len(self._summaries)
+
+    def __contains__(self, path: Path) -> bool:
+        return path in self._summaries
+
+    def update(self, changed: Iterable[Summary], gone: Iterable[Path]) -> None:
+        for path in gone:
+            self._summaries.pop(path, None)
+        for summary in changed:
+            self._summaries[summary.run.path] = summary
+
+    def get(self, path: Path) -> Summary | None:
+        return self._summaries.get(path)
+
+    def newest_first(self) -> list[Summary]:
+        return sorted(self._summaries.values(), key=lambda summary: summary.run.path.name, reverse=True)
+
+    def alive(self) -> list[Summary]:
+        return [summary for summary in self._summaries.values() if summary.status.state in ALIVE]
+
+    def find(self, wanted: str) -> Summary | None:
+        """The newest run whose name or directory is `wanted`."""
+        return next((s for s in self.newest_first() if wanted in (s.run.name, s.run.path.name)), None)
+
+    def first_to_show(self) -> Summary | None:
+        """What a window opens on: what is running, else the newest run that learned from reward, else the newest."""
+        runs = self.newest_first()
+        alive = [summary for summary in runs if summary.status.is_alive]
+        rewarded = [summary for summary in runs if summary.method == "grpo"]
+        return next(iter([*alive, *rewarded, *runs]), None)
