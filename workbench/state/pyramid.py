@@ -1,8 +1,8 @@
 """Growing arrays in fixed chunks, and a min-max pyramid over them.
 
 A pyramid answers "what does this stretch look like in 600 pixels?" at a cost that does not depend on the
-length of the stretch. Level k keeps, for every BUCKET * FANOUT**k samples, the lowest and the highest value and
-where they stood, so a spike of one sample is drawn at its own x however long the run is.
+length of the stretch. Level k keeps, for every BUCKET * FANOUT**k samples, the lowest and the highest value
+and where they stood, so a spike of one sample is drawn at its own x however long the run is.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class Pyramid:
             column.truncate(length // (BUCKET * FANOUT**level))
 
     def extrema(self, start: int, stop: int) -> Extrema | None:
-        """Of the samples start <= i < stop; None where none is finite. Touches a few dozen buckets a level."""
+        """Of the samples start <= i < stop; None if none is finite. Touches a few dozen buckets a level."""
         parts = self._cover(start, stop)
         if not parts:
             return None
@@ -174,7 +174,7 @@ class Pyramid:
         return None if np.isnan(found.low) else found
 
     def draw(self, start: int, stop: int, pixels: int) -> Line:
-        """Samples start <= i < stop in about two points a pixel: the extremes of each group, and the last sample.
+        """Samples start <= i < stop in about two points a pixel: each group's extremes, and the last sample.
 
         Groups are counted from sample 0, not from `start`, so old points stand still while new ones arrive.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -65,7 +65,7 @@ class Series:
             self._pyramid.grow()
 
     def extend(self, xs: Sequence[float] | Floats, ys: Sequence[float] | Floats) -> None:
-        """Add many samples, (n,) each, or none: raises ValueError as `append` does, or if the lengths differ."""
+        """Add many samples, (n,) each, or none: raises ValueError as `append` does, or if lengths differ."""
         x, y = np.asarray(xs, dtype=np.float64), np.asarray(ys, dtype=np.float64)
         if x.shape != y.shape or x.ndim != 1:
             raise ValueError(
@@ -234,15 +234,16 @@ def csv_text(columns: dict[str, Series], x_name: str = "step") -> str:
 
     Where a series has several samples at one x the last one counts. Numbers are written to read back exactly.
     """
-    tables = [dict(zip(*map(_listed, series.arrays()), strict=True)) for series in columns.values()]
+    tables = [_table(series) for series in columns.values()]
     rows = [",".join(map(_quoted, [x_name, *columns]))]
     for x in sorted(set().union(*tables)):
         rows.append(",".join([_exact(x), *(_exact(table[x]) if x in table else "" for table in tables)]))
     return "\n".join(rows) + "\n"
 
 
-def _listed(values: Iterable[float]) -> list[float]:
-    return np.asarray(values).tolist()
+def _table(series: Series) -> dict[float, float]:
+    xs, ys = series.arrays()
+    return dict(zip(xs.tolist(), ys.tolist(), strict=True))
 
 
 def _exact(value: float) -> str:
