@@ -1,0 +1,169 @@
+"""The parts of a run, put together from its preset: accelerator, policy, data, optimiser, method."""
+
+import contextlib
+import errno
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from engine import checkpoint
+from engine.contract import events
+from engine.contract.preset import Preset
+from engine.contract.run_dir import RunDir, read_json
+from engine.control import CommandFile
+from engine.data.byte_tokenizer import byte_tokenizer
+from engine.data.chat import ChatEncoder
+from engine.data.sources import load_rows
+from engine.logprobs import Rows, TokenScorer
+from engine.loop import Control, Method, Progress
+from engine.methods import METHODS, NEEDS_REFERENCE
+from engine.methods.bench import Bench
+from engine.model_card import model_card
+from engine.models import Policy, choose_device, choose_dtype, load_policy
+from engine.reporting import Reporter
+from engine.threads import calibrate
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything a run is made of."""
+
+    run: RunDir
+    preset: Preset
+    bench: Bench
+    method: Method
+    optimizer: Any
+    threads: int
+
+    def save(self, progress: Progress, reporter: Reporter) -> None:
+        """Write a checkpoint; a full disk costs the checkpoint, not the run."""
+        if not self.bench.accelerator.is_main_process:
+            return
+        policy = self.bench.policy
+        training = checkpoint.training_state(
+            progress.step, self.optimizer.optimizer, tokens=progress.tokens, threads=self.threads
+        )
+        try:
+            path = checkpoint.save(
+                self.run, progress.step, model=policy.model, tokenizer=policy.tokenizer, training=training
+            )
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            free = shutil.disk_usage(self.run.path).free
+            what = f"no room for the checkpoint of step {progress.step}: {free / 1e6:.0f} MB are free; the run goes on"
+            reporter.notice("error", what, "free some space, then press Save now")
+            return
+        checkpoint.keep_newest(self.run, self.preset.training.keep_checkpoints)
+        relative = path.relative_to(self.run.path).as_posix()
+        reporter.event(events.Checkpoint(step=progress.step, time=time.time(), path=relative))
+
+    def restore(self, path: Path) -> Progress:
+        """Go back to where a checkpoint was made."""
+        checkpoint.restore_model(path, self.bench.policy.model, has_adapter=self.bench.policy.has_adapter)
+        numbers = checkpoint.restore_training(path, self.optimizer.optimizer)
+        return Progress(step=numbers["step"], tokens=numbers["tokens"])
+
+    def finish(self, reporter: Reporter) -> None:
+        """Put the trained model into final/, with a card; it appears whole."""
+        if not self.bench.accelerator.is_main_process:
+            return
+        staging = self.run.path / ".tmp-final"
+        shutil.rmtree(staging, ignore_errors=True)
+        policy = self.bench.policy
+        checkpoint.save_model(policy.model, policy.tokenizer, staging)
+        (staging / "README.md").write_text(model_card(self.run, self.preset), "utf-8")
+        checkpoint.put_in_place(staging, self.run.final)
+
+
+def accelerator_of(preset: Preset) -> Accelerator:
+    """Placement and mixed precision, by accelerate. Raises ModelError if the device is not there."""
+    device = choose_device(preset.model.device)
+    dtype = choose_dtype(preset.model.dtype, device)
+    precision = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(dtype, "no")
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    return Accelerator(cpu=device.type == "cpu", mixed_precision=precision)
+
+
+def control_of(run: RunDir, reporter: Reporter, accelerator: Accelerator, offset: int) -> CommandFile:
+    """What obeys commands.jsonl from byte `offset` on."""
+    control = CommandFile(run, reporter, accelerator, offset=offset)
+    control.stop_on_signals()
+    return control
+
+
+def assemble(run: RunDir, preset: Preset, accelerator: Accelerator, reporter: Reporter, control: Control) -> Parts:
+    """Load model and data, and build the method. Raises ModelError, DataError, TaskError, RewardError."""
+    reporter.phase("loading the model")
+    device = accelerator.device
+    needs_reference = NEEDS_REFERENCE.get(preset.method, lambda _: False)(preset)
+    policy = load_policy(
+        preset.model,
+        device=device,
+        dtype=choose_dtype(preset.model.dtype, device),
+        seed=preset.seed,
+        with_reference=needs_reference,
+    )
+    if preset.training.gradient_checkpointing:
+        policy.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+    control.breathe()
+    bare = TokenScorer(policy.model)
+    threads = _threads(run, preset, bare, reporter) if device.type == "cpu" else torch.get_num_threads()
+    optimizer = optimizer_of(preset, policy.model)
+    scorer, optimizer = accelerator.prepare(bare, optimizer)
+    reporter.phase("reading the data")
+    table = load_rows(preset.data.train)
+    held_out = None if preset.data.eval is None else load_rows(preset.data.eval)
+    bench = Bench(
+        policy=policy,
+        scorer=scorer,
+        bare_scorer=bare,
+        reference_scorer=None if policy.reference is None else TokenScorer(policy.reference),
+        accelerator=accelerator,
+        encoder=ChatEncoder(policy.tokenizer, system_prompt=preset.data.system_prompt),
+        train=table,
+        held_out=held_out,
+        reporter=reporter,
+        breathe=control.breathe,
+    )
+    return Parts(run, preset, bench, METHODS[preset.method](preset, bench), optimizer, threads)
+
+
+def optimizer_of(preset: Preset, model: nn.Module) -> torch.optim.Optimizer:
+    """AdamW over what is trained; biases and norms do not decay."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.dim() >= 2], "weight_decay": preset.optimizer.weight_decay},
+        {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=preset.optimizer.learning_rate, fused=True)
+
+
+def _threads(run: RunDir, preset: Preset, scorer: TokenScorer, reporter: Reporter) -> int:
+    """As many as the preset says, as an earlier life used (other sums would round otherwise), or as measure best."""
+    chosen = preset.training.threads
+    if chosen == "auto":
+        earlier = read_json(run.environment).get("threads")
+        chosen = earlier if isinstance(earlier, int) else "auto"
+    if chosen != "auto":
+        torch.set_num_threads(chosen)
+        return chosen
+    reporter.phase("measuring threads")
+    ids = torch.arange(4 * 32).view(4, 32) % len(byte_tokenizer())
+    is_token = torch.ones_like(ids, dtype=torch.bool)
+    rows = Rows(ids, is_token, is_token.clone().index_fill_(1, torch.tensor([0]), False))
+
+    def one_pass() -> None:
+        # fork_rng: measuring must not change what is drawn later.
+        with torch.random.fork_rng(), contextlib.suppress(RuntimeError):
+            scorer(rows).logps.sum().backward()
+        scorer.zero_grad(set_to_none=True)
+
+    return calibrate(one_pass, processes=preset.training.processes)

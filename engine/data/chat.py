@@ -1,0 +1,110 @@
+"""From rows to tokens: chat templates through the tokenizer, and which tokens count in the loss."""
+
+from typing import Any, NamedTuple
+
+from transformers import PreTrainedTokenizerBase
+
+from engine.data.sources import DataError, Row
+
+
+class Example(NamedTuple):
+    """ids of one row, and for each whether it counts in the loss. The first never does: nothing comes before it."""
+
+    ids: list[int]
+    is_target: list[bool]
+
+
+class ChatEncoder:
+    """Renders rows for one tokenizer. system_prompt is put before conversations that have none."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, system_prompt: str | None = None) -> None:
+        self._tokenizer = tokenizer
+        self._system_prompt = system_prompt
+
+    def prompt(self, row: Row) -> list[int]:
+        """The prompt as the model sees it, ready for an answer. Raises DataError if the row has none."""
+        if "prompt" in row:
+            return self._prompt_ids(row["prompt"])
+        if "messages" in row:
+            return self._prompt_ids(_before_last_answer(row["messages"]))
+        raise DataError(f"a row has no `prompt` (it has {', '.join(row)})")
+
+    def example(self, row: Row, *, completion_only: bool, max_length: int) -> Example:
+        """The row for learning, cut at max_length. Raises DataError if the row cannot be learned from."""
+        if "messages" in row:
+            example = self._conversation(row["messages"])
+        elif "prompt" in row and "completion" in row:
+            example = self._pair(row["prompt"], row["completion"])
+        elif "text" in row:
+            ids = [*self._tokenizer(str(row["text"]))["input_ids"], *self._end()]
+            example = Example(ids, [True] * len(ids))
+        else:
+            raise DataError(f"a row has neither `messages` nor `prompt` and `completion` nor `text`: {', '.join(row)}")
+        is_target = example.is_target if completion_only else [True] * len(example.ids)
+        return Example(example.ids[:max_length], [False, *is_target[1:max_length]])
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of ids, without marks such as the end token."""
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
+
+    def _pair(self, prompt: Any, completion: Any) -> Example:
+        if isinstance(prompt, list) and self._tokenizer.chat_template:
+            answer = completion if isinstance(completion, list) else [{"role": "assistant", "content": str(completion)}]
+            return self._conversation([*prompt, *answer])
+        before = self._prompt_ids(prompt)
+        text = _plain(prompt) + (_plain(completion) if isinstance(completion, list) else str(completion))
+        whole = [*self._tokenizer(text)["input_ids"], *self._end()]
+        start = _common_prefix(before, whole)
+        return Example(whole, [index >= start for index in range(len(whole))])
+
+    def _conversation(self, messages: list[dict[str, Any]]) -> Example:
+        """Every assistant turn counts, with the mark that ends it; so the model learns to stop."""
+        if not self._tokenizer.chat_template:
+            return self._pair(_plain(_before_last_answer(messages)), str(messages[-1]["content"]))
+        messages = self._with_system(messages)
+        whole = self._render(messages, for_answer=False)
+        is_target = [False] * len(whole)
+        for index, message in enumerate(messages):
+            if message.get("role") == "assistant":
+                start = _common_prefix(self._render(messages[:index], for_answer=True), whole)
+                end = _common_prefix(self._render(messages[: index + 1], for_answer=False), whole)
+                is_target[start:end] = [True] * (end - start)
+        return Example(whole, is_target)
+
+    def _prompt_ids(self, prompt: Any) -> list[int]:
+        if isinstance(prompt, list) and self._tokenizer.chat_template:
+            return self._render(self._with_system(prompt), for_answer=True)
+        return list(self._tokenizer(_plain(prompt))["input_ids"])
+
+    def _render(self, messages: list[dict[str, Any]], *, for_answer: bool) -> list[int]:
+        rendered = self._tokenizer.apply_chat_template(messages, add_generation_prompt=for_answer, return_dict=False)
+        return list(rendered)
+
+    def _with_system(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if self._system_prompt is None or (messages and messages[0].get("role") == "system"):
+            return messages
+        return [{"role": "system", "content": self._system_prompt}, *messages]
+
+    def _end(self) -> list[int]:
+        end = self._tokenizer.eos_token_id
+        return [] if end is None else [int(end)]
+
+
+def _plain(prompt: Any) -> str:
+    if isinstance(prompt, list):
+        return "\n".join(str(message.get("content", "")) for message in prompt) + "\n"
+    return str(prompt)
+
+
+def _before_last_answer(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return messages[:-1] if messages and messages[-1].get("role") == "assistant" else messages
+
+
+def _common_prefix(prompt: list[int], whole: list[int]) -> int:
+    """Where the answer begins. A tokenizer may merge across the border, so the prompt's length would be wrong."""
+    matching = 0
+    for ours, theirs in zip(prompt, whole, strict=False):
+        if ours != theirs:
+            break
+        matching += 1
+    return matching

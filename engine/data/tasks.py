@@ -1,0 +1,109 @@
+"""Tasks make their own rows and know which answers are right, so a reward needs no model and no label."""
+
+import random
+from collections.abc import Callable
+from typing import Any, Protocol
+
+Row = dict[str, Any]
+
+
+class TaskError(ValueError):
+    """A task that does not exist or cannot be made with these options."""
+
+
+class Task(Protocol):
+    """Rows with a prompt, and for the learner from examples a completion; and the verifier of answers."""
+
+    def rows(self, count: int, seed: int) -> list[Row]: ...
+
+    def score(self, row: Row, completion: str) -> float:
+        """1 for a right answer, 0 for a wrong one, between where the task says so."""
+        ...
+
+
+class Arithmetic:
+    """Sums of whole numbers: `47+38=`, answered `85`, or `58` with the digits reversed.
+
+    reversed: the lowest digit first, the order in which a sum is worked out; a tiny model then learns it in seconds.
+    """
+
+    OPERATIONS: dict[str, Callable[[int, int], int]] = {
+        "+": lambda a, b: a + b,
+        "-": lambda a, b: max(a, b) - min(a, b),
+        "*": lambda a, b: a * b,
+    }
+
+    def __init__(self, digits: Any = 2, reversed: Any = True, operations: Any = "+") -> None:
+        if not isinstance(digits, int) or not 1 <= digits <= 9:
+            raise TaskError(f"digits should be 1 to 9 (got {digits!r})")
+        if not isinstance(operations, str) or not operations or set(operations) - set(self.OPERATIONS):
+            raise TaskError(f"operations should be made of + - * (got {operations!r})")
+        self._digits = digits
+        self._reversed = bool(reversed)
+        self._operations = operations
+
+    def rows(self, count: int, seed: int) -> list[Row]:
+        draw = random.Random(seed)
+        largest = 10**self._digits - 1
+        # All numbers equally long: the places then line up, which a tiny model needs to learn them in seconds.
+        smallest = 0 if self._digits == 1 else 10 ** (self._digits - 1)
+        return [
+            self._row(draw.randint(smallest, largest), draw.randint(smallest, largest), draw.choice(self._operations))
+            for _ in range(count)
+        ]
+
+    def score(self, row: Row, completion: str) -> float:
+        return float(completion.strip() == row["completion"])
+
+    def _row(self, a: int, b: int, operation: str) -> Row:
+        if operation == "-":
+            a, b = max(a, b), min(a, b)
+        answer = str(self.OPERATIONS[operation](a, b))
+        written = answer[::-1] if self._reversed else answer
+        return {"prompt": f"{a}{operation}{b}=", "completion": written, "answer": answer}
+
+
+class ReasoningGym:
+    """A generator of the `reasoning_gym` package with its own verifier; options go to its configuration."""
+
+    def __init__(self, name: str, options: dict[str, Any]) -> None:
+        try:
+            import reasoning_gym
+        except ImportError as error:
+            raise TaskError('needs one more package: pip install "plumbline-workbench[reasoning]"') from error
+        self._name = name
+        self._options = options
+        self._create = reasoning_gym.create_dataset
+        self._entries: dict[tuple[int, int], Any] = {}
+        try:
+            self._scorer = self._create(name, size=1, seed=0, **options)
+        except (ValueError, TypeError, AssertionError, KeyError) as error:
+            raise TaskError(f"reasoning_gym cannot make it: {error}") from error
+
+    def rows(self, count: int, seed: int) -> list[Row]:
+        entries = self._create(self._name, size=count, seed=seed, **self._options)
+        return [
+            {
+                "prompt": [{"role": "user", "content": e["question"]}],
+                "completion": e["answer"],
+                "answer": e["answer"],
+                "entry": e,
+            }
+            for e in entries
+        ]
+
+    def score(self, row: Row, completion: str) -> float:
+        return float(self._scorer.score_answer(answer=completion.strip(), entry=row["entry"]))
+
+
+def find_task(path: str, options: dict[str, Any]) -> Task:
+    """The task that `task:<name>` means. Raises TaskError."""
+    name = path.removeprefix("task:")
+    try:
+        if name == "arithmetic":
+            return Arithmetic(**options)
+        if name.startswith("reasoning_gym/"):
+            return ReasoningGym(name.removeprefix("reasoning_gym/"), options)
+    except (TaskError, TypeError) as error:
+        raise TaskError(f"{path}: {error}") from error
+    raise TaskError(f"{path}: no such task; there are task:arithmetic and task:reasoning_gym/<name>")

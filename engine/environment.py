@@ -1,0 +1,75 @@
+"""Where and with what a run ran: versions, hardware, code, data and model fingerprints, parents."""
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from engine.contract.preset import Preset
+from engine.contract.run_dir import is_run_dir
+
+PACKAGES = ("plumbline-workbench", "torch", "transformers", "tokenizers", "peft", "accelerate", "datasets", "numpy")
+#: Larger files are known by size and time alone: hashing them would hold up the start.
+HASH_AT_MOST = 256 * 1024 * 1024
+
+
+def describe(preset: Preset, *, threads: int, processes: int, device: torch.device) -> dict[str, Any]:
+    """What environment.json says."""
+    sources = [*preset.data.train, *(preset.data.eval or [])]
+    model = Path(preset.model.path)
+    return {
+        "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": psutil.cpu_count(logical=False),
+        "memory": psutil.virtual_memory().total,
+        "device": str(device),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "threads": threads,
+        "processes": processes,
+        "command": [Path(sys.executable).name, *sys.argv],
+        "revision": _revision(),
+        "data": {source.path: fingerprint(Path(source.path)) for source in sources},
+        "model": {preset.model.path: fingerprint(model)},
+        "parents": [str(model)] if model.is_dir() and is_run_dir(model) else [],
+    }
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """Size, and sha256 where the file is not too large; of a folder, of the files in it. Empty for what is not here."""
+    if path.is_file():
+        stat = path.stat()
+        found: dict[str, Any] = {"size": stat.st_size}
+        if stat.st_size > HASH_AT_MOST:
+            return {**found, "modified": stat.st_mtime}
+        with path.open("rb") as file:
+            return {**found, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    if path.is_dir():
+        files = sorted(file for file in path.glob("*.*") if file.is_file())
+        listing = "\n".join(f"{file.name} {file.stat().st_size}" for file in files)
+        return {"files": len(files), "sha256_of_listing": hashlib.sha256(listing.encode()).hexdigest()}
+    return {}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _revision() -> str | None:
+    """The commit this code is at, if it runs from a checkout."""
+    command = ["git", "-C", os.fspath(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip() or None

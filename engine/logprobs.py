@@ -1,0 +1,167 @@
+"""Log-probabilities of tokens: the only place that touches the LM head, and only at positions that are scored.
+
+A prompt's positions and the padding never meet the vocabulary. At 32,000 words that is most of the work of a step.
+"""
+
+import inspect
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+#: Logits held at once: 2**25 float32 are 128 MiB. Beyond it the head works in chunks and is computed again in backward.
+LOGITS_AT_ONCE = 2**25
+
+
+class Rows(NamedTuple):
+    """Right-padded sequences. All (B, T). is_target: True where the token itself is scored; never in column 0."""
+
+    input_ids: Tensor
+    is_token: Tensor
+    is_target: Tensor
+
+    def to(self, device: torch.device) -> "Rows":
+        return Rows(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+
+class TokenScores(NamedTuple):
+    """One entry per scored token, (N,), rows in order. logps carries the gradient; entropy in nats does not."""
+
+    logps: Tensor
+    entropy: Tensor
+    is_top: Tensor
+
+
+class TokenScorer(nn.Module):
+    """Scores the target tokens of rows. This is the module that `accelerate` wraps, so gradients of every process meet.
+
+    temperature divides the logits first: the law a rollout drew from.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.head = split_head(model)
+
+    def forward(self, rows: Rows, temperature: float = 1.0) -> TokenScores:
+        # A token is predicted at the position before it.
+        predicts = torch.zeros_like(rows.is_target)
+        predicts[:, :-1] = rows.is_target[:, 1:]
+        hidden = self._hidden(rows)[predicts]  # (N, width)
+        targets = rows.input_ids[rows.is_target]  # (N,)
+        return self._score(hidden, targets, temperature)
+
+    def _hidden(self, rows: Rows) -> Tensor:
+        """(B, T, width), or with a head that cannot be split off, logits (B, T, vocabulary)."""
+        positions = (rows.is_token.long().cumsum(dim=1) - 1).clamp(min=0)
+        inputs = {"input_ids": rows.input_ids, "attention_mask": rows.is_token.long(), "use_cache": False}
+        if self.head is None:
+            logits: Tensor = self.model(**inputs, **self._positions(self.model, positions)).logits
+            return logits
+        backbone = self.head.backbone
+        hidden: Tensor = backbone(**inputs, **self._positions(backbone, positions)).last_hidden_state
+        return hidden
+
+    @staticmethod
+    def _positions(module: nn.Module, positions: Tensor) -> dict[str, Tensor]:
+        return {"position_ids": positions} if takes_positions(module) else {}
+
+    def _score(self, hidden: Tensor, targets: Tensor, temperature: float) -> TokenScores:
+        vocabulary = hidden.shape[-1] if self.head is None else self.head.vocabulary
+        rows_at_once = max(1, LOGITS_AT_ONCE // vocabulary)
+        if len(targets) <= rows_at_once:
+            return self._score_chunk(hidden, targets, temperature)
+        chunks = []
+        for start in range(0, len(targets), rows_at_once):
+            part = slice(start, start + rows_at_once)
+            if torch.is_grad_enabled():
+                again = checkpoint(self._score_chunk, hidden[part], targets[part], temperature, use_reentrant=False)
+                chunks.append(TokenScores(*again))
+            else:
+                chunks.append(self._score_chunk(hidden[part], targets[part], temperature))
+        return TokenScores(*(torch.cat(parts) for parts in zip(*chunks, strict=True)))
+
+    def _score_chunk(self, hidden: Tensor, targets: Tensor, temperature: float) -> TokenScores:
+        logits = (hidden if self.head is None else self.head(hidden)).float()
+        if temperature != 1.0:
+            logits = logits / temperature
+        return score_logits(logits, targets)
+
+
+def score_logits(logits: Tensor, targets: Tensor) -> TokenScores:
+    """Scores of `targets` (N,) under `logits` (N, vocabulary)."""
+    log_total = torch.logsumexp(logits, dim=-1)
+    target_logits = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    with torch.no_grad():
+        # H = log Z - E[logit]; the softmax is built once, in place of log-probabilities of every word.
+        entropy = log_total - (torch.exp(logits - log_total.unsqueeze(-1)) * logits).sum(dim=-1)
+        is_top = target_logits >= logits.amax(dim=-1)
+    return TokenScores(target_logits - log_total, entropy, is_top)
+
+
+class Head(nn.Module):
+    """The way from a model's last hidden state to its logits, kept apart from the model so it can be given fewer rows.
+
+    Holds its parts in a tuple: they belong to the model, and a second registration would list the weights twice.
+    """
+
+    def __init__(self, backbone: nn.Module, projection: nn.Linear, scale: float, softcap: float | None) -> None:
+        super().__init__()
+        self._parts = (backbone, projection)
+        self._scale = scale
+        self._softcap = softcap
+
+    @property
+    def backbone(self) -> nn.Module:
+        return self._parts[0]
+
+    @property
+    def vocabulary(self) -> int:
+        return self._parts[1].weight.size(0)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        logits: Tensor = self._parts[1](hidden)
+        if self._scale != 1.0:
+            logits = logits * self._scale
+        if self._softcap is not None:
+            logits = torch.tanh(logits / self._softcap) * self._softcap
+        return logits
+
+
+def split_head(model: nn.Module) -> Head | None:
+    """The model's head, or None where it cannot be told apart: then the whole model is run and its logits are picked.
+
+    Architectures scale and cap their logits in their own ways, so the split is believed only after it has given the
+    model's own logits on a few tokens.
+    """
+    causal: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    backbone = getattr(causal, getattr(causal, "base_model_prefix", "") or "", None)
+    projection = causal.get_output_embeddings() if hasattr(causal, "get_output_embeddings") else None
+    if not isinstance(backbone, nn.Module) or not isinstance(projection, nn.Linear):
+        return None
+    config = causal.config
+    scale = getattr(config, "logit_scale", None) or 1.0 / (getattr(config, "logits_scaling", None) or 1.0)
+    head = Head(backbone, projection, float(scale), getattr(config, "final_logit_softcapping", None))
+    return head if _agrees(causal, head) else None
+
+
+@torch.no_grad()
+def _agrees(causal: nn.Module, head: Head) -> bool:
+    was_training = causal.training
+    causal.eval()
+    ids = torch.arange(4, device=next(causal.parameters()).device).unsqueeze(0)
+    try:
+        whole = causal(input_ids=ids, use_cache=False).logits
+        split = head(head.backbone(input_ids=ids, use_cache=False).last_hidden_state)
+    except (AttributeError, TypeError, RuntimeError):
+        return False
+    finally:
+        causal.train(was_training)
+    return bool(torch.allclose(whole.float(), split.float(), rtol=1e-3, atol=1e-4))
+
+
+def takes_positions(module: nn.Module) -> bool:
+    """Whether a model can be told where its tokens stand; those with a relative scheme of their own cannot."""
+    # accelerate replaces `forward`, so the class is asked.
+    return "position_ids" in inspect.signature(type(module).forward).parameters

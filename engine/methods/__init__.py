@@ -1,0 +1,21 @@
+"""The methods, each a page of its own, and the only registry of them.
+
+| method | paper | where we depart |
+|---|---|---|
+| sft | maximum likelihood on the answers | token mean over the whole step, however it is cut up |
+| grpo | Shao et al. 2024, arXiv:2402.03300, eq. 3 and 4 | token mean (DAPO, arXiv:2503.14476, eq. 12); KL weighed by the ratio |
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from engine.loop import Method
+from engine.methods.bench import Bench
+from engine.methods.grpo import grpo
+from engine.methods.sft import sft
+
+#: Preset method -> what builds it from a preset and the bench it works at.
+METHODS: dict[str, Callable[[Any, Bench], Method]] = {"sft": sft, "grpo": grpo}
+
+#: Methods that compare the policy with where it began.
+NEEDS_REFERENCE: dict[str, Callable[[Any], bool]] = {"grpo": lambda preset: preset.grpo.beta > 0}

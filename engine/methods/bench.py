@@ -1,0 +1,51 @@
+"""What every method works with, laid out once by `run.py`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from accelerate import Accelerator
+from torch import nn
+
+from engine.data.batching import share_of
+from engine.data.chat import ChatEncoder
+from engine.data.sources import Table
+from engine.models import Policy
+from engine.reporting import Reporter
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """policy, its scorer as accelerate wrapped it and bare, that of the reference, the data, and where to report.
+
+    breathe: to be called within long work; it keeps the run's heartbeat and raises StopNow.
+    """
+
+    policy: Policy
+    scorer: nn.Module
+    bare_scorer: nn.Module
+    reference_scorer: nn.Module | None
+    accelerator: Accelerator
+    encoder: ChatEncoder
+    train: Table
+    held_out: Table | None
+    reporter: Reporter
+    breathe: Callable[[], None]
+
+    def share(self, items: Sequence[Item]) -> list[Item]:
+        """This process's part of a batch."""
+        accelerator = self.accelerator
+        return share_of(items, rank=accelerator.process_index, processes=accelerator.num_processes)
+
+    @property
+    def pad_id(self) -> int:
+        """What fills up short rows. Any id does: masks say what counts, never the id."""
+        pad = self.policy.tokenizer.pad_token_id
+        return pad if isinstance(pad, int) else 0
+
+
+def is_due(step: int, every: int, steps: int) -> bool:
+    """Whether something that happens every so many steps, and at the end, happens now."""
+    return bool(every) and (step % every == 0 or step == steps)

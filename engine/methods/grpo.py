@@ -1,0 +1,261 @@
+"""Group-relative policy optimisation: sample several answers to a prompt, and make likelier those that beat their group."""
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+
+from engine.advantages import group_relative_advantages
+from engine.contract.preset import GrpoPreset
+from engine.contract.rollouts import Completion
+from engine.data.batching import micro_batches, mix, pad_rows, rows_of_step
+from engine.data.chat import Example
+from engine.data.sources import Row, Table
+from engine.logprobs import Rows
+from engine.loop import Method, Update
+from engine.losses import grpo_loss
+from engine.methods.bench import Bench, is_due
+from engine.rewards import Reward, RewardSum
+from engine.rollout.decode import Answer, sample_answers
+from engine.tally import Mean, Peak, Tally, Values
+
+#: Held-out prompts answered each time data.eval is measured.
+EVAL_PROMPTS = 128
+
+
+class Sampled(NamedTuple):
+    """One answer, what it was worth, and how much better than its group that is."""
+
+    row: Row
+    prompt: list[int]
+    answer: Answer
+    text: str
+    reward: Reward
+    advantage: float
+
+
+class GrpoBatch(NamedTuple):
+    """Flat vectors have one entry per answer token, (N,), rows in order. old_logps: None while they are the policy's own.
+
+    normaliser: answer tokens of the whole update, over all its micro-batches and processes.
+    """
+
+    rows: Rows
+    advantages: Tensor
+    old_logps: Tensor | None
+    reference_logps: Tensor | None
+    sampler_logps: Tensor
+    normaliser: float
+
+
+def grpo(preset: GrpoPreset, bench: Bench) -> Method:
+    """The batches, the loss and the measures of GRPO (Shao et al. 2024, arXiv:2402.03300)."""
+    training, own = preset.training, preset.grpo
+    reward = RewardSum(preset.rewards, bench.train.tasks | (bench.held_out.tasks if bench.held_out else {}))
+    # Dropout would make the policy that samples another one than the policy that learns.
+    bench.policy.model.eval()
+
+    def batches(step: int) -> Iterator[Update]:
+        started = time.perf_counter()
+        sampled = _sample(preset, bench, reward, step)
+        sampling_seconds = time.perf_counter() - started
+        normaliser = _sum_over_processes(bench, float(sum(len(s.answer.ids) for s in sampled)))
+        parts = [_tensors(preset, bench, part, normaliser) for part in _cut(preset, sampled)]
+        _record(preset, bench, step, sampled, parts)
+        tokens = sum(len(s.prompt) + len(s.answer.ids) for s in sampled)
+        first = _told(preset, sampled) | {"timing/rollout": Mean(sampling_seconds, 1)}
+        if own.iterations > 1:
+            parts = [part._replace(old_logps=_score(bench, bench.bare_scorer, part.rows, preset)) for part in parts]
+        for iteration in range(own.iterations):
+            yield Update(parts, tokens if iteration == 0 else 0, first if iteration == 0 else {})
+
+    def loss(batch: GrpoBatch) -> tuple[Tensor, Values]:
+        scores = bench.scorer(batch.rows, preset.rollout.temperature)
+        old_logps = scores.logps.detach() if batch.old_logps is None else batch.old_logps
+        result = grpo_loss(
+            scores.logps,
+            old_logps,
+            batch.reference_logps,
+            batch.advantages,
+            normaliser=batch.normaliser,
+            epsilon_low=own.epsilon,
+            epsilon_high=own.epsilon_high or own.epsilon,
+            beta=own.beta,
+            kl_correction=own.kl_correction,
+        )
+        count = float(scores.logps.shape[0])
+        is_clipped = result.is_clipped_low | result.is_clipped_high
+        values: Values = {
+            "entropy": Mean(scores.entropy.sum(), count),
+            "policy_loss": Mean(result.policy.sum(), count),
+            "clip_ratio/low_mean": Mean(result.is_clipped_low.float().sum(), count),
+            "clip_ratio/high_mean": Mean(result.is_clipped_high.float().sum(), count),
+            "clip_ratio/region_mean": Mean(is_clipped.float().sum(), count),
+        }
+        if batch.reference_logps is not None:
+            values["kl"] = Mean(result.kl.sum(), count)
+        if batch.old_logps is None:
+            # The sampler and the trainer should be one policy; where they are not, every ratio is off by this much.
+            error = torch.expm1(scores.logps.detach() - batch.sampler_logps).abs().max()
+            values["ratio/max_error"] = Peak(error)
+        return result.share, values
+
+    def measure(step: int) -> dict[str, float]:
+        if bench.held_out is None or not is_due(step, training.eval_every, training.steps):
+            return {}
+        return _held_out_reward(preset, bench, bench.held_out, reward)
+
+    return Method(batches, loss, measure)
+
+
+def _sample(preset: GrpoPreset, bench: Bench, reward: RewardSum, step: int) -> list[Sampled]:
+    """This process's part of the step: its prompts, their answers, rewards and advantages."""
+    table, training, how = bench.train, preset.training, preset.rollout
+    chosen = rows_of_step(
+        step,
+        batch_size=training.batch_size,
+        n_rows=len(table.rows),
+        seed=preset.seed,
+        shuffle=preset.data.shuffle,
+    )
+    mine = bench.share(list(enumerate(chosen)))
+    rows = [table.rows[index] for _, index in mine]
+    prompts = [_shortened(bench.encoder.prompt(row), preset) for row in rows]
+    group = range(how.completions_per_prompt)
+    seeds = [[mix(preset.seed, step, place, member) for member in group] for place, _ in mine]
+    with bench.accelerator.autocast():
+        answers = sample_answers(bench.policy, prompts, seeds, how, breathe=bench.breathe)
+    texts = [[bench.encoder.decode(answer.ids) for answer in group] for group in answers]
+    rewards = [
+        [reward.score(row, text, len(answer.ids)) for answer, text in zip(group, group_texts, strict=True)]
+        for row, group, group_texts in zip(rows, answers, texts, strict=True)
+    ]
+    totals = torch.tensor([[each.total for each in group] for group in rewards])
+    spread = _spread_of_step(bench, totals) if preset.grpo.scale_advantages == "batch" else None
+    advantages = group_relative_advantages(totals, scale=preset.grpo.scale_advantages, batch_std=spread).tolist()
+    return [
+        Sampled(rows[p], prompts[p], answers[p][m], texts[p][m], rewards[p][m], advantages[p][m])
+        for p in range(len(rows))
+        for m in group
+    ]
+
+
+def _shortened(prompt: list[int], preset: GrpoPreset) -> list[int]:
+    """The end of a prompt that leaves room for the answer: that is where the question stands."""
+    room = max(1, preset.data.max_length - preset.rollout.max_new_tokens)
+    return prompt[-room:]
+
+
+def _cut(preset: GrpoPreset, sampled: list[Sampled]) -> list[list[Sampled]]:
+    lengths = [len(s.prompt) + len(s.answer.ids) for s in sampled]
+    return micro_batches(sampled, lengths, preset.training.micro_batch_size)
+
+
+def _tensors(preset: GrpoPreset, bench: Bench, part: list[Sampled], normaliser: float) -> GrpoBatch:
+    device = bench.accelerator.device
+    # Train on the ids that were drawn: text tokenised again may be other tokens.
+    examples = [Example([*s.prompt, *s.answer.ids], [False] * len(s.prompt) + [True] * len(s.answer.ids)) for s in part]
+    rows = pad_rows(examples, bench.pad_id).to(device)
+    reference = None
+    if preset.grpo.beta > 0:
+        with bench.policy.without_adapter():
+            reference = _score(bench, bench.reference_scorer or bench.bare_scorer, rows, preset)
+    return GrpoBatch(
+        rows=rows,
+        advantages=torch.tensor([s.advantage for s in part for _ in s.answer.ids], device=device),
+        old_logps=None,
+        reference_logps=reference,
+        sampler_logps=torch.tensor([logp for s in part for logp in s.answer.logps], device=device),
+        normaliser=normaliser,
+    )
+
+
+@torch.no_grad()
+def _score(bench: Bench, scorer: nn.Module, rows: Rows, preset: GrpoPreset) -> Tensor:
+    """Log-probabilities of the answers, at the temperature they were drawn at."""
+    with bench.accelerator.autocast():
+        logps: Tensor = scorer(rows, preset.rollout.temperature).logps
+    return logps
+
+
+def _told(preset: GrpoPreset, sampled: list[Sampled]) -> Values:
+    """What a step's answers say, under TRL's names."""
+    size = preset.rollout.completions_per_prompt
+    totals = torch.tensor([s.reward.total for s in sampled]).view(-1, size)
+    spreads = totals.std(dim=1)
+    lengths = [len(s.answer.ids) for s in sampled]
+    count = len(sampled)
+    values: Values = {
+        "reward": Mean(float(totals.sum()), count),
+        "reward_std": Mean(float(spreads.sum()), len(spreads)),
+        "frac_reward_zero_std": Mean(float((spreads < 1e-8).sum()), len(spreads)),
+        "completions/mean_length": Mean(float(sum(lengths)), count),
+        "completions/max_length": Peak(float(max(lengths))),
+        "completions/clipped_ratio": Mean(float(sum(s.answer.finish == "length" for s in sampled)), count),
+    }
+    for name in sampled[0].reward.parts:
+        part = torch.tensor([s.reward.parts[name] for s in sampled])
+        values[f"rewards/{name}/mean"] = Mean(float(part.sum()), count)
+        values[f"rewards/{name}/std"] = Mean(float(part.std()), 1)
+    return values
+
+
+def _record(preset: GrpoPreset, bench: Bench, step: int, sampled: list[Sampled], parts: list[GrpoBatch]) -> None:
+    """Keep a share of the answers, whole groups first, with what is known of each token."""
+    kept = sampled[: preset.rollout.recorded]
+    decode = bench.policy.tokenizer.decode
+    flat = [None] * len(parts) if preset.grpo.beta == 0 else [part.reference_logps for part in parts]
+    reference = [logp for part in flat if part is not None for logp in part.tolist()]
+    told, at = [], 0
+    for index, s in enumerate(kept):
+        mine, at = reference[at : at + len(s.answer.ids)], at + len(s.answer.ids)
+        told.append(
+            Completion(
+                step=step,
+                prompt=decode(s.prompt),
+                completion=s.text,
+                prompt_id=index // preset.rollout.completions_per_prompt,
+                answer=None if s.row.get("answer") is None else str(s.row["answer"]),
+                reward=s.reward.total,
+                parts=s.reward.parts,
+                advantage=s.advantage,
+                kl=sum(p - q for p, q in zip(s.answer.logps, mine, strict=False)) if mine else None,
+                finish=s.answer.finish,
+                tokens=[decode([token]) for token in s.answer.ids],
+                token_ids=s.answer.ids,
+                logps=s.answer.logps,
+                reference_logps=mine,
+            )
+        )
+    bench.reporter.completions(step, told)
+
+
+def _held_out_reward(preset: GrpoPreset, bench: Bench, table: Table, reward: RewardSum) -> dict[str, float]:
+    """Mean reward of one sampled answer to each held-out prompt; always the same noise, so steps can be compared."""
+    rows = list(enumerate(table.rows[:EVAL_PROMPTS]))[
+        bench.accelerator.process_index :: bench.accelerator.num_processes
+    ]
+    prompts = [_shortened(bench.encoder.prompt(row), preset) for _, row in rows]
+    seeds = [[mix(preset.seed, -1, place)] for place, _ in rows]
+    tally = Tally()
+    if rows:
+        with bench.accelerator.autocast():
+            answers = sample_answers(bench.policy, prompts, seeds, preset.rollout, breathe=bench.breathe)
+        for (_, row), (answer,) in zip(rows, answers, strict=True):
+            tally.add(
+                {"eval_reward": Mean(reward.score(row, bench.encoder.decode(answer.ids), len(answer.ids)).total, 1)}
+            )
+    return tally.means(bench.accelerator)
+
+
+def _spread_of_step(bench: Bench, totals: Tensor) -> Tensor:
+    """Standard deviation of all rewards of the step, over all processes."""
+    everyones = gather_object([totals.tolist()]) if bench.accelerator.num_processes > 1 else [totals.tolist()]
+    return torch.tensor([value for process in everyones for group in process for value in group]).std()
+
+
+def _sum_over_processes(bench: Bench, value: float) -> float:
+    return float(sum(gather_object([value]))) if bench.accelerator.num_processes > 1 else value

@@ -1,0 +1,157 @@
+"""Supervised fine-tuning: raise the probability of answers that were given."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from engine.contract.preset import SftPreset
+from engine.contract.rollouts import Completion
+from engine.contract.settings import Rollout as RolloutSettings
+from engine.data.batching import micro_batches, mix, pad_rows, rows_of_step
+from engine.data.chat import Example
+from engine.data.sources import TASK, DataError, Row, Table
+from engine.logprobs import Rows
+from engine.loop import Method, Update
+from engine.losses import sft_loss
+from engine.methods.bench import Bench, is_due
+from engine.rollout.decode import sample_answers
+from engine.tally import Mean, Tally, Values
+
+#: Held-out rows measured at most each time, so that a look at them stays short.
+EVAL_ROWS = 512
+
+
+class SftBatch(NamedTuple):
+    """normaliser: targets of the whole update, over all its micro-batches and processes."""
+
+    rows: Rows
+    normaliser: float
+
+
+def sft(preset: SftPreset, bench: Bench) -> Method:
+    """The batches, the loss and the measures of SFT. Raises DataError if no row can be learned from."""
+    examples = _encode(preset, bench, bench.train, "reading the data")
+    held_out = _encode(preset, bench, _first(bench.held_out, EVAL_ROWS), "reading the held-out data")
+    training = preset.training
+
+    def cut(chosen: list[Example]) -> list[SftBatch]:
+        mine = bench.share(chosen)
+        normaliser = sum(sum(example.is_target) for example in chosen)
+        parts = micro_batches(mine, [len(example.ids) for example in mine], training.micro_batch_size)
+        return [SftBatch(pad_rows(part, bench.pad_id), float(normaliser)) for part in parts]
+
+    def batches(step: int) -> Iterator[Update]:
+        chosen = rows_of_step(
+            step,
+            batch_size=training.batch_size,
+            n_rows=len(examples),
+            seed=preset.seed,
+            shuffle=preset.data.shuffle,
+        )
+        parts = cut([examples[index] for index in chosen])
+        yield Update(parts, tokens=sum(int(part.rows.is_token.sum()) for part in parts), values={})
+
+    def loss(batch: SftBatch) -> tuple[Tensor, Values]:
+        scores = bench.scorer(batch.rows.to(bench.accelerator.device))
+        count = float(scores.logps.shape[0])
+        values: Values = {
+            "entropy": Mean(scores.entropy.sum(), count),
+            "mean_token_accuracy": Mean(scores.is_top.float().sum(), count),
+        }
+        return sft_loss(scores.logps, normaliser=batch.normaliser).share, values
+
+    def measure(step: int) -> dict[str, float]:
+        values: dict[str, float] = {}
+        if held_out and is_due(step, training.eval_every, training.steps):
+            values |= _held_out_loss(bench, held_out, training.micro_batch_size)
+        if is_due(step, preset.sft.sample_every, training.steps):
+            values |= _write_samples(preset, bench, step)
+        return values
+
+    bench.policy.model.train()
+    return Method(batches, loss, measure)
+
+
+def _first(table: Table | None, count: int) -> Table | None:
+    return table and Table(table.rows[:count], table.tasks)
+
+
+def _encode(preset: SftPreset, bench: Bench, table: Table | None, phase: str) -> list[Example]:
+    if table is None:
+        return []
+    longest = min(preset.data.max_length, bench.policy.context or preset.data.max_length)
+    examples = []
+    for index, row in enumerate(table.rows):
+        if index % 1000 == 0:
+            bench.reporter.phase(phase, index / len(table.rows))
+            bench.breathe()
+        examples.append(bench.encoder.example(row, completion_only=preset.sft.completion_only, max_length=longest))
+    usable = [example for example in examples if any(example.is_target)]
+    if not usable:
+        raise DataError(
+            f"no row has anything to learn from within data.max_length = {longest} tokens; "
+            "raise it, or check the columns"
+        )
+    if lost := len(examples) - len(usable):
+        what = f"{lost} of {len(examples)} rows are left out: nothing of their answer fits into {longest} tokens"
+        bench.reporter.notice("warning", what, "raise data.max_length if memory allows")
+    return usable
+
+
+@torch.no_grad()
+def _held_out_loss(bench: Bench, examples: list[Example], size: Any) -> dict[str, float]:
+    bench.policy.model.eval()
+    tally = Tally()
+    mine = examples[bench.accelerator.process_index :: bench.accelerator.num_processes]
+    for part in micro_batches(mine, [len(example.ids) for example in mine], size) if mine else []:
+        bench.breathe()
+        with bench.accelerator.autocast():
+            scores = bench.bare_scorer(pad_rows(part, bench.pad_id).to(bench.accelerator.device))
+        count = float(scores.logps.shape[0])
+        tally.add({"eval_loss": Mean(-scores.logps.sum(), count)})
+        tally.add({"eval_mean_token_accuracy": Mean(scores.is_top.float().sum(), count)})
+    bench.policy.model.train()
+    values = tally.means(bench.accelerator)
+    return values | {"eval_perplexity": math.exp(min(values["eval_loss"], 700.0))}
+
+
+def _write_samples(preset: SftPreset, bench: Bench, step: int) -> dict[str, float]:
+    """What the model writes now: answers to held-out prompts, or to the first ones of the training data."""
+    table = bench.held_out or bench.train
+    rows = [row for row in table.rows[: preset.sft.samples] if "prompt" in row or "messages" in row]
+    if not rows or not bench.accelerator.is_main_process:
+        return {}
+    bench.policy.model.eval()
+    how = RolloutSettings(max_new_tokens=preset.sft.sample_tokens, completions_per_prompt=1)
+    prompts = [bench.encoder.prompt(row) for row in rows]
+    seeds = [[mix(preset.seed, step, index)] for index in range(len(rows))]
+    with bench.accelerator.autocast():
+        answers = sample_answers(bench.policy, prompts, seeds, how, breathe=bench.breathe)
+    bench.policy.model.train()
+    texts = [bench.encoder.decode(group[0].ids) for group in answers]
+    scores = [_verified(table, row, text) for row, text in zip(rows, texts, strict=True)]
+    told = [
+        Completion(
+            step=step,
+            prompt=bench.policy.tokenizer.decode(prompt),
+            completion=text,
+            prompt_id=index,
+            reward=score,
+            finish=group[0].finish,
+            token_ids=group[0].ids,
+            tokens=[bench.policy.tokenizer.decode([token]) for token in group[0].ids],
+            logps=group[0].logps,
+        )
+        for index, (prompt, group, text, score) in enumerate(zip(prompts, answers, texts, scores, strict=True))
+    ]
+    bench.reporter.completions(step, told)
+    known = [score for score in scores if score is not None]
+    return {"sampled_accuracy": sum(known) / len(known)} if known else {}
+
+
+def _verified(table: Table, row: Row, text: str) -> float | None:
+    task = table.tasks.get(row.get(TASK, ""))
+    return None if task is None else task.score(row, text)

@@ -1,0 +1,218 @@
+"""The policy and its frozen reference: from hub, folder, GGUF, run directory or scratch; dtype, device, adapter."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from engine.checkpoint import newest_whole
+from engine.contract import settings
+from engine.contract.run_dir import RunDir, is_run_dir
+from engine.data.byte_tokenizer import byte_tokenizer
+
+
+class ModelError(ValueError):
+    """A model that cannot be used, in words for a person."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is trained. model: the causal language model, or it inside peft's wrapper.
+
+    reference: a frozen copy of where training began; None where switching the adapter off gives it back, or where
+    the method asks for none.
+    """
+
+    model: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+    has_adapter: bool
+    reference: nn.Module | None = None
+
+    def without_adapter(self) -> contextlib.AbstractContextManager[None]:
+        """Within it, the model is what it was before an adapter was trained; without one nothing changes."""
+        off: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        return self.model.disable_adapter() if self.has_adapter else off  # type: ignore[operator]
+
+    @property
+    def end_ids(self) -> list[int]:
+        """Every token that ends an answer."""
+        config = getattr(self.model, "generation_config", None)
+        configured = getattr(config, "eos_token_id", None)
+        ids = configured if isinstance(configured, list) else [configured]
+        own = self.tokenizer.eos_token_id
+        return sorted({i for i in [*ids, own] if isinstance(i, int)})
+
+    @property
+    def context(self) -> int | None:
+        """The longest sequence the model can read, where it says so."""
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        return limit if isinstance(limit, int) else None
+
+
+def load_policy(
+    preset: settings.Model, *, device: torch.device, dtype: torch.dtype, seed: int, with_reference: bool
+) -> Policy:
+    """Load or build the model that `preset` names, add the adapter, keep a reference if asked.
+
+    A weight that is trained is kept in float32; a frozen one, as under an adapter, in `dtype`.
+    Raises ModelError for a model that cannot be opened.
+    """
+    weights = dtype if preset.adapter is not None else torch.float32
+    model, tokenizer = open_model(preset, dtype=weights, seed=seed)
+    model.to(device)  # type: ignore[arg-type]
+    _check_vocabulary(model, tokenizer)
+    if preset.adapter is not None:
+        return Policy(_with_adapter(model, preset.adapter), tokenizer, has_adapter=True)
+    if not with_reference:
+        return Policy(model, tokenizer, has_adapter=False)
+    reference, _ = open_model(preset, dtype=dtype, seed=seed)
+    reference.to(device).eval().requires_grad_(False)  # type: ignore[arg-type]
+    return Policy(model, tokenizer, has_adapter=False, reference=reference)
+
+
+def open_model(
+    preset: settings.Model, *, dtype: torch.dtype, seed: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model and tokenizer at `preset.path`, without adapter or device. Raises ModelError."""
+    if preset.path == "scratch":
+        assert preset.scratch is not None  # noqa: S101 - the preset was checked
+        return _from_scratch(preset.scratch, seed, dtype), byte_tokenizer()
+    path = Path(preset.path)
+    if path.is_dir() and is_run_dir(path):
+        path = model_of_run(RunDir(path))
+    if (path / "adapter_config.json").is_file():
+        return _with_merged_adapter(path, preset, dtype)
+    folder, extra = (str(path), {}) if path.is_dir() else (preset.path, {})
+    if path.is_file():
+        folder, extra = str(path.parent), {"gguf_file": path.name}
+    options: dict[str, Any] = {"trust_remote_code": preset.trust_remote_code, **extra}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        quantized = _quantization(preset.quantization)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **options, **quantized)
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        raise ModelError(_why_not(preset.path, error)) from error
+    return model, tokenizer
+
+
+def model_of_run(run: RunDir) -> Path:
+    """The newest model of a run: its final one, else its newest whole checkpoint. Raises ModelError."""
+    if (run.final / "config.json").is_file() or (run.final / "adapter_config.json").is_file():
+        return run.final
+    newest = newest_whole(run)
+    if newest is None:
+        raise ModelError(f"{run.path.name} has no model yet: no whole checkpoint and no final/")
+    return newest
+
+
+def choose_device(wish: str) -> torch.device:
+    """`auto` takes a GPU if there is one. Raises ModelError if the wish cannot be met."""
+    if wish == "auto":
+        wish = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if wish.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError(f"model.device: {wish} was asked for, but PyTorch sees no GPU here; use auto or cpu")
+    return torch.device(wish)
+
+
+def choose_dtype(wish: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 on a GPU that has it. On a CPU float32 is faster at the widths that train there."""
+    if wish != "auto":
+        dtype: torch.dtype = getattr(torch, wish)
+        return dtype
+    has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.bfloat16 if has_bfloat16 else torch.float32
+
+
+def _from_scratch(scratch: settings.Scratch, seed: int, dtype: torch.dtype) -> PreTrainedModel:
+    """A model with random weights: the same seed gives the same ones, whatever was drawn before."""
+    size = {
+        "vocab_size": len(byte_tokenizer()),
+        "hidden_size": scratch.width,
+        "intermediate_size": 4 * scratch.width,
+        "num_hidden_layers": scratch.layers,
+        "num_attention_heads": scratch.heads,
+        "max_position_embeddings": scratch.context,
+        # The usual 0.02 is meant for widths of thousands; a narrow model would sit on a plateau for minutes.
+        "initializer_range": scratch.width**-0.5,
+    }
+    if scratch.family == "gpt2":
+        names = {"hidden_size": "n_embd", "intermediate_size": "n_inner", "num_hidden_layers": "n_layer"}
+        names |= {"num_attention_heads": "n_head", "max_position_embeddings": "n_positions"}
+        size = {names.get(name, name): value for name, value in size.items()}
+        no_dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+        config = AutoConfig.for_model("gpt2", **size, **no_dropout)
+    else:
+        config = AutoConfig.for_model(scratch.family, **size, num_key_value_heads=scratch.heads)
+    tokenizer = byte_tokenizer()
+    config.bos_token_id, config.eos_token_id, config.pad_token_id = None, tokenizer.eos_token_id, tokenizer.pad_token_id
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    return model
+
+
+def _with_adapter(model: PreTrainedModel, adapter: settings.Adapter) -> nn.Module:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=adapter.rank,
+        lora_alpha=adapter.alpha,  # type: ignore[arg-type]  # peft takes a float, and says int
+        lora_dropout=adapter.dropout,
+        target_modules=adapter.targets,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise ModelError(f"model.adapter.targets: {error}") from error
+
+
+def _with_merged_adapter(
+    folder: Path, preset: settings.Model, dtype: torch.dtype
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """An adapter's folder names the model it belongs to; training goes on from the two merged."""
+    from peft import PeftConfig, PeftModel
+
+    base = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path or ""
+    whole = preset.model_copy(update={"path": base, "adapter": None})
+    if Path(base) == folder or not base:
+        raise ModelError(f"{folder}: the adapter does not say which model it belongs to")
+    model, tokenizer = open_model(whole, dtype=dtype, seed=0)
+    merged = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+    return merged, tokenizer
+
+
+def _quantization(kind: str) -> dict[str, Any]:
+    if kind == "none":
+        return {}
+    from transformers import BitsAndBytesConfig
+
+    if not torch.cuda.is_available():
+        raise ModelError(f"model.quantization: {kind} needs a GPU; use none")
+    bits: dict[str, Any] = {"load_in_8bit": True} if kind == "8bit" else {"load_in_4bit": True}
+    if kind == "4bit":
+        bits |= {"bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.bfloat16}
+    return {"quantization_config": BitsAndBytesConfig(**bits)}
+
+
+def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    rows = int(model.get_input_embeddings().weight.size(0))  # type: ignore[operator]
+    if len(tokenizer) > rows:
+        raise ModelError(
+            f"the tokenizer knows {len(tokenizer):,} tokens but the model has embeddings for {rows:,}: "
+            "they do not belong together; use the tokenizer that came with the model"
+        )
+
+
+def _why_not(path: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    if "couldn't connect" in reason.lower() or "offline" in reason.lower() or "not a valid model identifier" in reason:
+        return (
+            f"model.path: {path} is not a folder or file here, and the hub could not be reached or does not know it; "
+            "check the spelling and the network, or give a folder or a .gguf file"
+        )
+    return f"model.path: {path} could not be opened: {reason[:300]}"

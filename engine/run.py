@@ -1,0 +1,137 @@
+"""One run, from preset to last checkpoint: the only place that wires the parts together.
+
+Started by the supervisor as `python -m engine.run RUN_DIR`; goes on from the newest whole checkpoint if there is one.
+"""
+
+import argparse
+import errno
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any, Literal
+
+from engine.contract import events
+from engine.contract.preset import Preset, load_preset
+from engine.contract.run_dir import RunDir, read_json, write_json
+from engine.contract.status import own_identity
+from engine.reporting import Reporter
+
+FINISHED, FAILED, STOPPED = 0, 1, 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run or go on with the run in RUN_DIR. Returns the exit code; what went wrong is told as an event."""
+    parser = argparse.ArgumentParser(prog="python -m engine.run", description=__doc__)
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument(
+        "--commands-from", type=int, default=0, help="bytes of commands.jsonl that an earlier life obeyed"
+    )
+    options = parser.parse_args(arguments)
+    run = RunDir(options.run_dir)
+    is_first = int(os.environ.get("RANK", "0")) == 0
+    reporter = Reporter(run, is_writer=is_first)
+    if is_first:
+        write_json(run.process, own_identity())
+        reporter.beat(force=True)
+    try:
+        reason = _run(run, load_preset(run.preset), reporter, commands_from=options.commands_from)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run must say how it ended
+        traceback.print_exc()
+        reporter.event(events.RunFinished(time=time.time(), reason="failed", message=explain(error)))
+        return FAILED
+    reporter.event(events.RunFinished(time=time.time(), reason=reason))
+    return FINISHED if reason == "finished" else STOPPED
+
+
+def _run(run: RunDir, preset: Preset, reporter: Reporter, *, commands_from: int) -> Literal["finished", "stopped"]:
+    """Returns how it ended: finished or stopped."""
+    reporter.phase("starting PyTorch")
+    # Imported here: a run that cannot even start says so within a moment, and torch takes seconds.
+    from accelerate.utils import set_seed
+
+    from engine import assembly, checkpoint
+    from engine.loop import Progress, StopNow, train
+
+    accelerator = assembly.accelerator_of(preset)
+    set_seed(preset.seed)
+    found = checkpoint.newest_whole(run)
+    _tell_damage(run, found, reporter)
+    control = assembly.control_of(run, reporter, accelerator, commands_from)
+    try:
+        parts = assembly.assemble(run, preset, accelerator, reporter, control)
+        progress = Progress()
+        if found is not None:
+            progress = parts.restore(found)
+            reporter.event(events.Resumed(time=time.time(), from_step=progress.step))
+        elif run.events.stat().st_size and _has_steps(run):
+            reporter.event(events.Resumed(time=time.time(), from_step=0))
+        _tell_start(run, preset, parts, accelerator, reporter)
+        finished = train(
+            parts.method,
+            scorer=parts.bench.scorer,
+            optimizer=parts.optimizer,
+            accelerator=accelerator,
+            settings=preset.optimizer,
+            steps=preset.training.steps,
+            progress=progress,
+            reporter=reporter,
+            control=control,
+            save=lambda now: parts.save(now, reporter),
+            checkpoint_every=preset.training.checkpoint_every,
+        )
+    except StopNow:
+        return "stopped"
+    if finished:
+        reporter.phase("saving the model")
+        parts.finish(reporter)
+    accelerator.end_training()
+    return "finished" if finished else "stopped"
+
+
+def _tell_start(run: RunDir, preset: Preset, parts: Any, accelerator: Any, reporter: Reporter) -> None:
+    from engine import environment
+
+    processes = accelerator.num_processes
+    if accelerator.is_main_process:
+        described = environment.describe(preset, threads=parts.threads, processes=processes, device=accelerator.device)
+        write_json(run.environment, read_json(run.environment) | described)
+    reporter.event(
+        events.RunStarted(time=time.time(), method=preset.method, steps=preset.training.steps, processes=processes)
+    )
+    reporter.phase("first step")
+
+
+def _has_steps(run: RunDir) -> bool:
+    """Whether an earlier life got as far as a step, without a checkpoint to go on from."""
+    from engine.contract.jsonl import follow
+
+    return any(b'"kind":"step"' in line for line in follow(run.events))
+
+
+def _tell_damage(run: RunDir, found: Path | None, reporter: Reporter) -> None:
+    newest = run.saved_steps()
+    if newest and run.checkpoint(newest[-1]) != found:
+        used = "the run starts over" if found is None else f"the run goes on from {found.name}"
+        what = f"checkpoint {run.checkpoint(newest[-1]).name} is damaged or incomplete; {used}"
+        reporter.notice("warning", what, "it is left in place; delete it when you have looked at it")
+
+
+def explain(error: BaseException) -> str:
+    """What happened in one line, and on the next what to do."""
+    text = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
+    name = type(error).__name__
+    if name == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return (
+            f"out of memory: {text[:200]}\nset training.micro_batch_size lower (the curve stays the same), then Resume"
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full\nfree some space, then Resume"
+    if isinstance(error, ValueError):  # ours say what to do, and so do those of the libraries for bad input
+        return str(error).strip() or name
+    return f"{name}: {text[:300]}\nengine.log has the details"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
