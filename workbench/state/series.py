@@ -113,11 +113,11 @@ class Series:
         """The sample nearest to `x`, whatever its value; the later one of two as near."""
         return self._sample(self._nearest(x)) if len(self) else None
 
-    def broken(self, x0: float = -math.inf, x1: float = math.inf) -> list[Sample]:
-        """The samples between x0 and x1 that are NaN or infinite."""
+    def broken(self, x0: float = -math.inf, x1: float = math.inf, most: int = 500) -> list[Sample]:
+        """The samples between x0 and x1 that are NaN or infinite, evenly thinned out to at most `most`."""
         low = bisect.bisect_left(self._broken, self._x.first_at_least(x0))
         high = bisect.bisect_left(self._broken, self._x.first_above(x1))
-        return [self._sample(i) for i in self._broken[low:high]]
+        return [self._sample(i) for i in self._broken[low : high : max(-(-(high - low) // most), 1)]]
 
     def neighbour(self, x: float, offset: int) -> Sample | None:
         """The sample `offset` places after the one nearest to `x`, or the end of the series that way."""

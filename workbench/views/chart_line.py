@@ -1,0 +1,81 @@
+"""One line of a chart: which samples it shows, how it is drawn, and what can be said of it in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.state import figures
+from workbench.state.pyramid import Floats, Line
+from workbench.state.series import Sample, Series, Smoothed
+from workbench.theme import CurveStyle
+from workbench.views.chart_overlay import Point
+from workbench.views.scales import Scale, Span
+
+FEW = 40  # so few samples are dots: a line alone would not show where they are
+SPARSE = 200  # so few may be drawn bold as they are; a bold zigzag of thousands stalls the window
+DASH = 7  # px drawn, then as many left out
+
+
+@dataclass
+class ChartLine:
+    """smoothed: None for a series that is shown as it is. style: changes with the theme."""
+
+    label: str
+    series: Series
+    smoothed: Smoothed | None
+    colour_index: int
+    style: CurveStyle
+
+    def strokes(self, x: Span, pixels: int) -> tuple[Line | None, Line | None]:
+        """What to draw thin and what to draw bold on top of it; either may be nothing."""
+        raw = self.series.draw(*x, pixels)
+        if self.smoothed is not None and self.smoothed.weight > 0:
+            return raw, self.smoothed.draw(*x, pixels)
+        return (None, raw) if raw.x.size <= SPARSE else (raw, None)
+
+    def joins(self, drawn: Line, x: Span, width: float) -> NDArray[np.bool_] | None:
+        """Which points are joined to the next, (n,); None for all. x: the range that is `width` px wide.
+
+        Gaps of dashes are made here, as a dashed pen needs the stroker, and that takes 500 ms for a zigzag.
+        """
+        finite = np.isfinite(drawn.y)
+        if not self.style.is_dashed and finite.all():
+            return None
+        joined = finite.copy()
+        joined[:-1] &= finite[1:]
+        if self.style.is_dashed:
+            joined &= (drawn.x - x[0]) / (x[1] - x[0]) * width // DASH % 2 == 0
+        return joined
+
+    def points(self, drawn: Line, scale: Scale) -> list[Point]:
+        """The newest finite points of a drawn line, at most FEW, ready to be marked."""
+        kept = np.flatnonzero(np.isfinite(drawn.y))[-FEW:]
+        heights: Floats = scale.forward(drawn.y[kept])
+        return [
+            Point(x, height, self.style.colour, self.label)
+            for x, height in zip(drawn.x[kept].tolist(), heights.tolist(), strict=True)
+        ]
+
+    def reading(self, sample: Sample, scale: Scale, *, is_named: bool) -> Point:
+        """What the cursor says of a sample."""
+        words = figures.number(sample.y)
+        return Point(
+            sample.x,
+            scale.height(sample.y),
+            self.style.colour,
+            f"{words}  {self.label}" if is_named else words,
+        )
+
+    def summary(self, *, is_named: bool) -> str:
+        """Last, lowest and highest value, for those who do not see the chart."""
+        last, extrema = self.series.last, self.series.extrema()
+        name = f"{self.label}: " if is_named else ""
+        if last is None:
+            return f"{name}no values yet"
+        words = f"{name}last {figures.number(last.y)} at {figures.tick(last.x, 1)}"
+        if extrema is not None:
+            words += f", lowest {figures.number(extrema.low)}, highest {figures.number(extrema.high)}"
+        return words

@@ -1,0 +1,296 @@
+"""What lies over a chart's lines: cursor and readout, marks, labels at the ends, and the box that zooms.
+
+It is a widget of its own so that a moving cursor repaints a strip of pixels, not the lines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
+from PySide6.QtGui import QColor, QFontMetricsF, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
+from PySide6.QtWidgets import QWidget
+
+from workbench import theme as themes
+from workbench.theme import Theme
+from workbench.views.scales import Span, spread
+
+LEAST_DRAG = 6  # px; less is a click with a shaking hand
+FLAT_DRAG = 16  # px; a box lower than this zooms x alone
+PADDING = 6  # px inside the readout
+
+MarkerKind = Literal["checkpoint", "resume", "command", "warning"]
+
+
+@dataclass(frozen=True)
+class Marker:
+    """Something that happened at x: a hairline over all charts, with words when the cursor is on it."""
+
+    x: float
+    kind: MarkerKind
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Area:
+    """Where the lines are, in pixels of the chart's plot, and which x and heights its edges stand for."""
+
+    rect: QRectF = field(default_factory=QRectF)
+    x: Span = (0.0, 1.0)
+    y: Span = (0.0, 1.0)
+
+    def left_of(self, x: float) -> float:
+        return self.rect.left() + (x - self.x[0]) / (self.x[1] - self.x[0]) * self.rect.width()
+
+    def top_of(self, height: float) -> float:
+        return self.rect.bottom() - (height - self.y[0]) / (self.y[1] - self.y[0]) * self.rect.height()
+
+    def x_at(self, left: float) -> float:
+        return self.x[0] + (left - self.rect.left()) / self.rect.width() * (self.x[1] - self.x[0])
+
+    def height_at(self, top: float) -> float:
+        return self.y[0] + (self.rect.bottom() - top) / self.rect.height() * (self.y[1] - self.y[0])
+
+    def holds_x(self, x: float) -> bool:
+        return self.x[0] <= x <= self.x[1]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place on a line, in x and height, with the word that belongs to it."""
+
+    x: float
+    height: float
+    colour: QColor
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Everything over the lines that changes only with them."""
+
+    ends: tuple[Point, ...] = ()
+    dots: tuple[Point, ...] = ()
+    broken: tuple[float, ...] = ()
+    markers: tuple[Marker, ...] = ()
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Readout:
+    """The cursor's x, its heading, and one point a line; a height of NaN has a word but no dot."""
+
+    x: float
+    heading: str
+    points: tuple[Point, ...]
+
+
+class ChartOverlay(QWidget):
+    """Paints marks and cursor, and turns the mouse into what the user wants of x and y."""
+
+    hovered = Signal(float)  # x
+    left = Signal()
+    boxed = Signal(object, object)  # Span of x, Span of heights or None
+    reset_wanted = Signal()
+
+    def __init__(self, parent: QWidget, theme: Theme) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._area = Area()
+        self._marks = Marks()
+        self._readout: Readout | None = None
+        self._drag: tuple[QPointF, QPointF] | None = None
+        self.setMouseTracking(True)
+        self.setCursor(Qt.CursorShape.CrossCursor)
+
+    @property
+    def area(self) -> Area:
+        return self._area
+
+    def set_theme(self, theme: Theme) -> None:
+        self._theme = theme
+        self.update()
+
+    def set_marks(self, area: Area, marks: Marks) -> None:
+        self._area, self._marks = area, marks
+        self.update()
+
+    def set_readout(self, readout: Readout | None) -> None:
+        """Move the cursor: only the strips where it was and where it is are painted again."""
+        self._update_strip()
+        self._readout = readout
+        self._update_strip()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton and self._area.rect.contains(event.position()):
+            self._drag = (event.position(), event.position())
+        event.ignore()  # the chart takes the focus
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        rect = self._area.rect
+        if self._drag is not None:
+            inside = QPointF(
+                min(max(event.position().x(), rect.left()), rect.right()),
+                min(max(event.position().y(), rect.top()), rect.bottom()),
+            )
+            self._drag = (self._drag[0], inside)
+            self.update()
+        elif rect.left() <= event.position().x() <= rect.right() and rect.width() > 0:
+            self.hovered.emit(self._area.x_at(event.position().x()))
+        else:
+            self.left.emit()
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        if self._drag is None or event.button() != Qt.MouseButton.LeftButton:
+            return
+        box, self._drag = self._box(), None
+        self.update()
+        if box.width() >= LEAST_DRAG:
+            x = (self._area.x_at(box.left()), self._area.x_at(box.right()))
+            is_flat = box.height() >= self._area.rect.height()
+            y = None if is_flat else (self._area.height_at(box.bottom()), self._area.height_at(box.top()))
+            self.boxed.emit(x, y)
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        self._drag = None
+        self.reset_wanted.emit()
+        event.accept()
+
+    def leaveEvent(self, event: QEvent) -> None:
+        self.left.emit()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setFont(themes.font("tick"))
+        if self._marks.message:
+            painter.setPen(self._theme.colour("muted"))
+            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, self._marks.message)
+        if self._area.rect.width() > 0:
+            self._paint_markers(painter)
+            self._paint_dots(painter)
+            self._paint_broken(painter)
+            self._paint_ends(painter)
+            self._paint_readout(painter)
+            self._paint_box(painter)
+        painter.end()
+
+    def _paint_markers(self, painter: QPainter) -> None:
+        rect, shown = self._area.rect, [m for m in self._marks.markers if self._area.holds_x(m.x)]
+        for marker in shown:
+            left = round(self._area.left_of(marker.x)) + 0.5
+            colour = self._theme.colour("warning" if marker.kind == "warning" else "muted")
+            painter.setPen(QPen(self._theme.colour("line"), 1))
+            painter.drawLine(QPointF(left, rect.top() + 5), QPointF(left, rect.bottom()))
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(colour)
+            painter.drawPolygon(_glyph(marker.kind).translated(left, rect.top()))
+
+    def _paint_dots(self, painter: QPainter) -> None:
+        painter.setPen(Qt.PenStyle.NoPen)
+        for dot in self._marks.dots:
+            if self._area.holds_x(dot.x):
+                painter.setBrush(dot.colour)
+                painter.drawEllipse(self._place(dot), 2.2, 2.2)
+
+    def _paint_broken(self, painter: QPainter) -> None:
+        """A cross on the axis for each step whose value is no number; those on one pixel share a cross."""
+        painter.setPen(QPen(self._theme.colour("failed"), 1.6))
+        top = self._area.rect.bottom() - 5
+        for left in sorted({round(self._area.left_of(x)) for x in self._marks.broken if self._area.holds_x(x)}):
+            painter.drawLine(QPointF(left - 3, top - 3), QPointF(left + 3, top + 3))
+            painter.drawLine(QPointF(left - 3, top + 3), QPointF(left + 3, top - 3))
+
+    def _paint_ends(self, painter: QPainter) -> None:
+        """Each line's name where it ends: beside the end where there is room, else before it and above."""
+        ends, rect = [end for end in self._marks.ends if end.text], self._area.rect
+        if not ends:
+            return
+        measure = QFontMetricsF(painter.font())
+        height = measure.height()
+        wanted = [self._place(end).y() - height / 2 for end in ends]
+        lefts = [self._place(end).x() + 6 for end in ends]
+        if any(x + measure.horizontalAdvance(e.text) > rect.right() + 8 for x, e in zip(lefts, ends, strict=True)):
+            wanted = [top - height * 0.9 for top in wanted]
+            lefts = [rect.right() - measure.horizontalAdvance(end.text) for end in ends]
+        for end, left, top in zip(ends, lefts, spread(wanted, height, rect.top(), rect.bottom()), strict=True):
+            painter.setPen(end.colour)
+            painter.drawText(QPointF(left, top + measure.ascent()), end.text)
+
+    def _paint_readout(self, painter: QPainter) -> None:
+        readout = self._readout
+        if readout is None or not self._area.holds_x(readout.x):
+            return
+        rect, left = self._area.rect, round(self._area.left_of(readout.x)) + 0.5
+        painter.setPen(QPen(self._theme.colour("muted"), 1))
+        painter.drawLine(QPointF(left, rect.top()), QPointF(left, rect.bottom()))
+        painter.setPen(QPen(self._theme.colour("surface"), 1.5))
+        for point in readout.points:
+            if self._area.y[0] <= point.height <= self._area.y[1] and self._area.holds_x(point.x):
+                painter.setBrush(point.colour)
+                painter.drawEllipse(self._place(point), 3.5, 3.5)
+        self._paint_words(painter, readout)
+
+    def _paint_words(self, painter: QPainter, readout: Readout) -> None:
+        box, measure = self._words_box(readout), QFontMetricsF(themes.font("muted"))
+        painter.setFont(themes.font("muted"))
+        painter.setPen(QPen(self._theme.colour("line"), 1))
+        painter.setBrush(self._theme.colour("raised"))
+        painter.drawRoundedRect(box, 4, 4)
+        baseline = box.top() + PADDING / 2 + measure.ascent()
+        painter.setPen(self._theme.colour("muted"))
+        painter.drawText(QPointF(box.left() + PADDING, baseline), readout.heading)
+        for point in readout.points:
+            baseline += measure.height()
+            painter.setPen(self._theme.colour("text") if len(readout.points) == 1 else point.colour)
+            painter.drawText(QPointF(box.left() + PADDING, baseline), point.text)
+
+    def _paint_box(self, painter: QPainter) -> None:
+        if self._drag is not None and self._box().width() >= LEAST_DRAG:
+            fill = self._theme.colour("accent")
+            painter.setPen(QPen(fill, 1))
+            fill.setAlphaF(0.12)
+            painter.setBrush(fill)
+            painter.drawRect(self._box())
+
+    def _place(self, point: Point) -> QPointF:
+        return QPointF(self._area.left_of(point.x), self._area.top_of(point.height))
+
+    def _box(self) -> QRectF:
+        """What is being dragged over; over the full height while the drag is flat."""
+        if self._drag is None:
+            return QRectF()
+        box = QRectF(*self._drag).normalized()
+        if box.height() < FLAT_DRAG:
+            box.setTop(self._area.rect.top())
+            box.setBottom(self._area.rect.bottom())
+        return box
+
+    def _words_box(self, readout: Readout) -> QRectF:
+        measure, rect = QFontMetricsF(themes.font("muted")), self._area.rect
+        words = [readout.heading, *(point.text for point in readout.points)]
+        width = max(measure.horizontalAdvance(word) for word in words) + 2 * PADDING
+        height = measure.height() * len(words) + PADDING
+        left = self._area.left_of(readout.x) + 8
+        if left + width > rect.right():
+            left = max(self._area.left_of(readout.x) - 8 - width, rect.left())
+        return QRectF(left, rect.top(), width, height)
+
+    def _update_strip(self) -> None:
+        if self._readout is not None and self._area.rect.width() > 0:
+            left = self._area.left_of(self._readout.x)
+            strip = QRectF(left - 6, self._area.rect.top() - 6, 12, self._area.rect.height() + 12)
+            self.update(strip.toAlignedRect())
+            self.update(self._words_box(self._readout).adjusted(-2, -2, 2, 2).toAlignedRect())
+
+
+def _glyph(kind: MarkerKind) -> QPolygonF:
+    """A mark of 7 px around (0, 0), told apart by its shape."""
+    shapes: dict[MarkerKind, list[tuple[float, float]]] = {
+        "checkpoint": [(-2.5, -2.5), (2.5, -2.5), (2.5, 2.5), (-2.5, 2.5)],
+        "resume": [(-2.5, -3.5), (3.5, 0), (-2.5, 3.5)],
+        "command": [(0, -3.5), (3.5, 0), (0, 3.5), (-3.5, 0)],
+        "warning": [(0, -3.5), (3.5, 3), (-3.5, 3)],
+    }
+    return QPolygonF([QPointF(x, y) for x, y in shapes[kind]])
