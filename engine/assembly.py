@@ -25,7 +25,7 @@ from engine.loop import Control, Method, Progress
 from engine.methods import METHODS, NEEDS_REFERENCE
 from engine.methods.bench import Bench
 from engine.model_card import model_card
-from engine.models import Policy, choose_device, choose_dtype, load_policy
+from engine.models import choose_device, choose_dtype, load_policy
 from engine.reporting import Reporter
 from engine.threads import calibrate
 

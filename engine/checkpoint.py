@@ -1,7 +1,7 @@
 """Checkpoints: weights, optimiser, step and random state, whole or not there at all.
 
 A checkpoint is made under a temporary name, every file is synced, a manifest of sizes and hashes goes in last, and one
-rename puts it in place. A reader checks the manifest, newest first, so a damaged one is passed over and never half used.
+rename puts it in place. A reader checks the manifest, newest first, so a damaged one is passed over, never half used.
 Nothing here is a pickle: tensors are safetensors, the rest is JSON.
 """
 
@@ -92,7 +92,7 @@ def training_state(step: int, optimizer: torch.optim.Optimizer, **numbers: Any) 
     tensors["random.torch"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
-    _, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002 - libraries draw from the global one
+    _, keys, position, has_gauss, gauss = np.random.get_state()
     tensors["random.numpy"] = torch.from_numpy(np.asarray(keys).astype(np.int64))
     numbers["numpy_random"] = [int(position), int(has_gauss), float(gauss)]
     return {"tensors": tensors, "numbers": numbers}
@@ -117,7 +117,7 @@ def restore_training(checkpoint: Path, optimizer: torch.optim.Optimizer) -> dict
     version, inner, gauss = numbers["python_random"]
     random.setstate((version, tuple(inner), gauss))
     keys = tensors["random.numpy"].numpy().astype(np.uint32)
-    np.random.set_state(("MT19937", keys, *numbers["numpy_random"]))  # noqa: NPY002
+    np.random.set_state(("MT19937", keys, *numbers["numpy_random"]))
     return numbers
 
 

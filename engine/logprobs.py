@@ -4,6 +4,7 @@ A prompt's positions and the padding never meet the vocabulary. At 32,000 words 
 """
 
 import inspect
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -83,7 +84,7 @@ class TokenScorer(nn.Module):
         return TokenScores(*(torch.cat(parts) for parts in zip(*chunks, strict=True)))
 
     def _score_chunk(self, hidden: Tensor, targets: Tensor, temperature: float) -> TokenScores:
-        logits = (hidden if self.head is None else self.head(hidden)).float()
+        logits = (hidden if self.head is None else self.head.logits(hidden)).float()
         if temperature != 1.0:
             logits = logits / temperature
         return score_logits(logits, targets)
@@ -100,32 +101,29 @@ def score_logits(logits: Tensor, targets: Tensor) -> TokenScores:
     return TokenScores(target_logits - log_total, entropy, is_top)
 
 
-class Head(nn.Module):
-    """The way from a model's last hidden state to its logits, kept apart from the model so it can be given fewer rows.
+@dataclass(frozen=True)
+class Head:
+    """The way from a model's last hidden state to its logits, kept apart so that it can be given fewer rows.
 
-    Holds its parts in a tuple: they belong to the model, and a second registration would list the weights twice.
+    Not a module: its parts belong to the model, and a second registration would list the weights twice.
     """
 
-    def __init__(self, backbone: nn.Module, projection: nn.Linear, scale: float, softcap: float | None) -> None:
-        super().__init__()
-        self._parts = (backbone, projection)
-        self._scale = scale
-        self._softcap = softcap
-
-    @property
-    def backbone(self) -> nn.Module:
-        return self._parts[0]
+    backbone: nn.Module
+    projection: nn.Linear
+    scale: float = 1.0
+    softcap: float | None = None
 
     @property
     def vocabulary(self) -> int:
-        return self._parts[1].weight.size(0)
+        return self.projection.weight.size(0)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        logits: Tensor = self._parts[1](hidden)
-        if self._scale != 1.0:
-            logits = logits * self._scale
-        if self._softcap is not None:
-            logits = torch.tanh(logits / self._softcap) * self._softcap
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(…, width) to (…, vocabulary)."""
+        logits: Tensor = self.projection(hidden)
+        if self.scale != 1.0:
+            logits = logits * self.scale
+        if self.softcap is not None:
+            logits = torch.tanh(logits / self.softcap) * self.softcap
         return logits
 
 
@@ -153,7 +151,7 @@ def _agrees(causal: nn.Module, head: Head) -> bool:
     ids = torch.arange(4, device=next(causal.parameters()).device).unsqueeze(0)
     try:
         whole = causal(input_ids=ids, use_cache=False).logits
-        split = head(head.backbone(input_ids=ids, use_cache=False).last_hidden_state)
+        split = head.logits(head.backbone(input_ids=ids, use_cache=False).last_hidden_state)
     except (AttributeError, TypeError, RuntimeError):
         return False
     finally:

@@ -1,7 +1,7 @@
 """Losses: tensors in, a NamedTuple out. Pure, so a test can call each with hand-made numbers.
 
-Every loss works on flat vectors with one entry per scored token, (N,), and is a *share*: a sum over its tokens divided by a
-normaliser that counts the whole step. Shares of micro-batches and of processes add up to the loss of the step, exactly.
+Every loss works on flat vectors with one entry per scored token, (N,), and is a *share*: a sum over its tokens, divided
+by a normaliser that counts the whole step. Shares of micro-batches and processes add up to the loss of the step.
 """
 
 from typing import NamedTuple

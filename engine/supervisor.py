@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _supervise(run: RunDir, command: list[str]) -> None:
-    _tidy(run)
+    tidy(run)
     offset = run.commands.stat().st_size if run.commands.exists() else 0
     kills_before = processes.out_of_memory_kills()
     try:
@@ -106,7 +106,7 @@ def _supervise(run: RunDir, command: list[str]) -> None:
         write_json(run.ended, record)
 
 
-def _tidy(run: RunDir) -> None:
+def tidy(run: RunDir) -> None:
     """Put away what an earlier life left: its end, its identity, and lines that it could not finish."""
     run.ended.unlink(missing_ok=True)
     run.process.unlink(missing_ok=True)

@@ -99,18 +99,22 @@ def load_preset(path: Path, overrides: list[str] | None = None) -> Preset:
 
     Raises PresetError, which lists every fault, for an unreadable file, bad YAML or bad settings.
     """
+    draft = read_draft(preset_file_text(path), overrides)
+    if draft.preset is None:
+        raise PresetError(str(path), draft.faults)
+    return draft.preset
+
+
+def preset_file_text(path: Path) -> str:
+    """The text of a preset file. Raises PresetError if it cannot be read as UTF-8."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         fault = Fault((), "", f"is not UTF-8 text (byte {error.start})", "save it as UTF-8")
         raise PresetError(str(path), [fault]) from error
     except OSError as error:
         fault = Fault((), "", f"cannot be read: {error.strerror}", "check the path")
         raise PresetError(str(path), [fault]) from error
-    draft = read_draft(text, overrides)
-    if draft.preset is None:
-        raise PresetError(str(path), draft.faults)
-    return draft.preset
 
 
 def preset_text(preset: Preset) -> str:

@@ -1,7 +1,7 @@
 """Where rows come from: JSON Lines, JSON, CSV, Parquet, the hub, and tasks that make their own.
 
-A row is a dict: `prompt` and `completion` (text, or lists of messages), `messages`, or `text`; other columns ride along to
-the rewards.
+A row is a dict: `prompt` and `completion` (text, or lists of messages), `messages`, or `text`. Other columns ride along
+to the rewards.
 """
 
 import json
@@ -101,7 +101,7 @@ def _with_datasets(source: Source, suffix: str) -> list[Row]:
             data = load_dataset(readers[suffix], data_files=source.path, split="train")
         else:
             data = load_dataset(source.path, split=source.split)
-    except Exception as error:  # noqa: BLE001 - datasets raises a dozen kinds; each is a reason the source is no use
+    except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise DataError(
             f"{source.path}: could not be read: {reason}; check the path, or the network for the hub"

@@ -1,5 +1,6 @@
 """Tasks make their own rows and know which answers are right, so a reward needs no model and no label."""
 
+import operator
 import random
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -21,29 +22,26 @@ class Task(Protocol):
         ...
 
 
+OPERATIONS: dict[str, Callable[[int, int], int]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+
+
 class Arithmetic:
     """Sums of whole numbers: `47+38=`, answered `85`, or `58` with the digits reversed.
 
     reversed: the lowest digit first, the order in which a sum is worked out; a tiny model then learns it in seconds.
     """
 
-    OPERATIONS: dict[str, Callable[[int, int], int]] = {
-        "+": lambda a, b: a + b,
-        "-": lambda a, b: max(a, b) - min(a, b),
-        "*": lambda a, b: a * b,
-    }
-
     def __init__(self, digits: Any = 2, reversed: Any = True, operations: Any = "+") -> None:
         if not isinstance(digits, int) or not 1 <= digits <= 9:
             raise TaskError(f"digits should be 1 to 9 (got {digits!r})")
-        if not isinstance(operations, str) or not operations or set(operations) - set(self.OPERATIONS):
+        if not isinstance(operations, str) or not operations or set(operations) - set(OPERATIONS):
             raise TaskError(f"operations should be made of + - * (got {operations!r})")
         self._digits = digits
         self._reversed = bool(reversed)
         self._operations = operations
 
     def rows(self, count: int, seed: int) -> list[Row]:
-        draw = random.Random(seed)
+        draw = random.Random(seed)  # noqa: S311 - sums, not secrets
         largest = 10**self._digits - 1
         # All numbers equally long: the places then line up, which a tiny model needs to learn them in seconds.
         smallest = 0 if self._digits == 1 else 10 ** (self._digits - 1)
@@ -58,7 +56,7 @@ class Arithmetic:
     def _row(self, a: int, b: int, operation: str) -> Row:
         if operation == "-":
             a, b = max(a, b), min(a, b)
-        answer = str(self.OPERATIONS[operation](a, b))
+        answer = str(OPERATIONS[operation](a, b))
         written = answer[::-1] if self._reversed else answer
         return {"prompt": f"{a}{operation}{b}=", "completion": written, "answer": answer}
 

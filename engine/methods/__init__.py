@@ -3,7 +3,7 @@
 | method | paper | where we depart |
 |---|---|---|
 | sft | maximum likelihood on the answers | token mean over the whole step, however it is cut up |
-| grpo | Shao et al. 2024, arXiv:2402.03300, eq. 3 and 4 | token mean (DAPO, arXiv:2503.14476, eq. 12); KL weighed by the ratio |
+| grpo | Shao et al. 2024, arXiv:2402.03300, eq. 3 | mean over tokens (DAPO, 2503.14476, eq. 12); KL times the ratio |
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Group-relative policy optimisation: sample several answers to a prompt, and make likelier those that beat their group."""
+"""Group-relative policy optimisation: sample several answers to a prompt, make likelier those that beat their group."""
 
 import time
 from collections.abc import Iterator
@@ -38,8 +38,9 @@ class Sampled(NamedTuple):
 
 
 class GrpoBatch(NamedTuple):
-    """Flat vectors have one entry per answer token, (N,), rows in order. old_logps: None while they are the policy's own.
+    """Flat vectors have one entry per answer token, (N,), rows in order.
 
+    old_logps: of the policy that sampled; None while that is the policy that learns.
     normaliser: answer tokens of the whole update, over all its micro-batches and processes.
     """
 

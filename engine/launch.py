@@ -1,0 +1,170 @@
+"""From a preset to a running engine: everything is checked before anything is written, then the supervisor starts."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine import preflight, processes
+from engine.contract import locks, run_dir
+from engine.contract.faults import Fault, PresetError
+from engine.contract.preset import Preset, load_preset, preset_file_text, preset_text, read_draft
+from engine.contract.run_dir import RunDir
+from engine.contract.status import is_alive, summarise
+from engine.resolution import APPLICATION, changed, places
+from engine.supervisor import IN_USE
+
+#: How long the supervisor may take to get hold of the run; it needs 50 ms on an idle machine.
+START_SECONDS = 20.0
+#: The processes of one run talk to each other over this; only Linux is known to call it so.
+LOOPBACK = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
+
+
+class LaunchError(Exception):
+    """A run that cannot be started or gone on with: one sentence, and what to do."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}; {remedy}")
+        self.problem = problem
+        self.remedy = remedy
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked preset with every path absolute, and where its run will be: `at`, or a new folder in `runs`."""
+
+    preset: Preset
+    name: str
+    runs: Path
+    at: Path | None
+    survey: preflight.Survey
+
+
+def prepare(preset_file: Path, overrides: list[str], *, workspace: Path, at: Path | None = None) -> Prepared:
+    """Read, resolve and check. Writes nothing. Raises PresetError, which lists every fault."""
+    draft = read_draft(preset_file_text(preset_file), overrides)
+    where = places(preset_file, workspace)
+    target = at.resolve() if at else where.runs
+    survey = preflight.survey(draft, where, target)
+    found = [*draft.faults, *(fault.at(draft.lines) for fault in survey.faults)]
+    if at is not None and at.exists() and (not at.is_dir() or any(at.iterdir())):
+        found.append(Fault((), str(at), "is there already", "name a new run directory, or `resume` this one"))
+    if found or draft.preset is None or survey.model is None or survey.data is None:
+        raise PresetError(str(preset_file), found)
+    name = draft.preset.name or name_from(preset_file)
+    preset = changed(draft.preset, name=name, model=survey.model, data=survey.data)
+    return Prepared(preset, name, where.runs, target if at else None, survey)
+
+
+def name_from(preset_file: Path) -> str:
+    """A run's name out of a file's: only letters, digits, - and _."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", preset_file.stem).strip("-_")[:64] or "run"
+
+
+def create(prepared: Prepared) -> RunDir:
+    """Make the run directory. Raises LaunchError if it cannot be made."""
+    text = preset_text(prepared.preset)
+    target = prepared.at or prepared.runs
+    try:
+        if prepared.at is None:
+            return run_dir.create(prepared.runs, prepared.name, text)
+        made = run_dir.create_at(prepared.at, text)
+    except OSError as error:
+        raise LaunchError(f"{target}: the run directory cannot be made: {error.strerror}", "choose another") from error
+    if made is None:
+        raise LaunchError(f"{target} is there already", "name a new run directory, or `resume` this one")
+    return made
+
+
+def start(prepared: Prepared) -> RunDir:
+    """Make the run directory and start its engine, which goes on without us. Raises LaunchError."""
+    run = create(prepared)
+    supervise(run, prepared.preset)
+    return run
+
+
+def resume(path: Path) -> RunDir:
+    """Start the engine of a run again; it goes on from the last whole checkpoint. Raises LaunchError, PresetError."""
+    run = resumable(path)
+    supervise(run, load_preset(run.preset))
+    return run
+
+
+def resumable(path: Path) -> RunDir:
+    """The run in `path`, if it can be gone on with. Raises LaunchError."""
+    if not run_dir.is_run_dir(path):
+        raise LaunchError(f"{path} is not a run directory", "give the folder that holds preset.yaml and events.jsonl")
+    run = RunDir(path.resolve())
+    if is_alive(run):
+        raise LaunchError(f"{path} is in use: its engine is at work", "watch it, or `stop` it first")
+    summary = summarise(run)
+    if summary.status.state == "finished":
+        steps = summary.steps or summary.step
+        raise LaunchError(
+            f"{path} has finished all its {steps} steps",
+            "start a new run with model.path set to this directory",
+        )
+    return run
+
+
+def supervise(run: RunDir, preset: Preset) -> None:
+    """Start the supervisor in a session of its own and wait until it holds the run. Raises LaunchError."""
+    supervisor = subprocess.Popen(  # noqa: S603 - our own module, by this very interpreter
+        [sys.executable, "-S", "-m", "engine.supervisor", str(run.path), "--", *engine_command(preset)],
+        env=environment(preset),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        **processes.detached(),
+    )
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        code = supervisor.poll()
+        if code == IN_USE:
+            raise LaunchError(f"{run.path} is in use: another engine holds it", "watch it, or `stop` it first")
+        if code not in (None, 0):
+            raise LaunchError(f"{run.path}: its supervisor ended at once (exit code {code})", "see engine.log there")
+        if code == 0 or locks.is_held(run.lock):
+            _let_go(supervisor)
+            return
+        time.sleep(0.01)
+    _let_go(supervisor)
+    raise LaunchError(f"{run.path}: its supervisor did not start within {START_SECONDS:.0f} s", "try `resume`")
+
+
+def engine_command(preset: Preset) -> list[str]:
+    """What the supervisor starts: one process, or accelerate's launcher for several."""
+    if preset.training.processes == 1:
+        return [sys.executable, "-m", "engine.run"]
+    return [
+        *(sys.executable, "-m", "accelerate.commands.launch"),
+        # For accelerate `--multi_gpu` means one process a device on this machine, by torchrun, and
+        # ACCELERATE_USE_CPU makes it gloo on the CPU; its own `--cpu` would need MPI for more than one process.
+        "--multi_gpu",
+        *("--num_processes", str(preset.training.processes), "--num_machines", "1"),
+        *("--main_process_ip", "127.0.0.1", "--main_process_port", "0"),
+        *("--mixed_precision", "no", "--dynamo_backend", "no"),
+        *("-m", "engine.run"),
+    ]
+
+
+def environment(preset: Preset | None = None) -> dict[str, str]:
+    """The environment for our own processes: they find `engine` wherever they are started."""
+    path = os.pathsep.join(filter(None, [str(APPLICATION), os.environ.get("PYTHONPATH")]))
+    # A safe path: else a file called json.py in the current folder would be taken for the standard library's.
+    found = {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+    found["PYTHONFAULTHANDLER"] = "1"
+    if preset is not None and preset.training.processes > 1 and not preflight.runs_on_gpu(preset.model.device):
+        found["ACCELERATE_USE_CPU"] = "true"
+        if LOOPBACK:
+            found.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK)
+    return found
+
+
+def _let_go(supervisor: "subprocess.Popen[bytes]") -> None:
+    """It is meant to outlive us, so Popen need not warn about that."""
+    if supervisor.returncode is None:
+        supervisor.returncode = 0

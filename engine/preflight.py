@@ -1,0 +1,286 @@
+"""What would go wrong with a run, found in a moment and before anything is written.
+
+Without torch, transformers or datasets. Every fault names the key, the value given and the remedy.
+"""
+
+import importlib.util
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from engine import estimates
+from engine.contract import settings
+from engine.contract.faults import Fault, Key, one_of
+from engine.contract.preset import Draft
+from engine.contract.run_dir import RunDir, is_run_dir
+from engine.data.tasks import TaskError, find_task
+from engine.resolution import Places, changed, resolve_model, resolve_source
+from engine.row_scan import Needs, RowError, scan_file
+
+#: A run's events, log and answers need about this much, whatever the model.
+LEAST_FREE = 64 * 1024 * 1024
+TOKENIZER_FILES = (
+    *(
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "tokenizer.model",
+        "spiece.model",
+        "sentencepiece.bpe.model",
+    ),
+    *("vocab.json", "vocab.txt", "tekken.json"),
+)
+GGUF_MAGIC = b"GGUF"
+
+Section = TypeVar("Section", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A source and how many rows it has, None where nobody counted."""
+
+    source: settings.Source
+    rows: int | None
+    is_exact: bool = True
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The faults, the sections with absolute paths (None if they cannot be read), and what is known of the run.
+
+    parameters: of the model, None where finding out would take a download. writes: bytes, at least.
+    """
+
+    faults: list[Fault] = field(default_factory=list)
+    model: settings.Model | None = None
+    data: settings.Data | None = None
+    train: list[Counted] = field(default_factory=list)
+    held_out: list[Counted] = field(default_factory=list)
+    parameters: int | None = None
+    writes: int = LEAST_FREE
+
+
+def survey(draft: Draft, where: Places, target: Path) -> Survey:
+    """Look at all that a preset names, also one with faulty settings, as far as those can be read."""
+    faults: list[Fault] = []
+    model = _survey_model(draft, where, faults)
+    train = _survey_sources(draft, "train", where, faults)
+    held_out = _survey_sources(draft, "eval", where, faults)
+    data = _section(draft.data.get("data"), settings.Data)
+    if data is not None:
+        data = changed(data, train=[c.source for c in train], eval=[c.source for c in held_out] or None)
+    parameters = None if model is None else estimates.parameters(model)
+    writes = _space_needed(draft, model)
+    faults += [
+        *_rewards_without_tasks(draft, train),
+        *_too_many_processes(draft, model),
+        *_disk(target, writes),
+    ]
+    return Survey(faults, model, data, train, held_out, parameters, writes)
+
+
+def _section(values: Any, kind: type[Section]) -> Section | None:
+    try:
+        return kind.model_validate(values)
+    except ValidationError:
+        return None
+
+
+# ----------------------------------------------------------------------------------------------------- the model
+
+
+def _survey_model(draft: Draft, where: Places, faults: list[Fault]) -> settings.Model | None:
+    model = _section(draft.data.get("model"), settings.Model)
+    if model is None:
+        return None
+    faults += _device_faults(model)
+    found = resolve_model(model, where)
+    if isinstance(found, Fault):
+        faults.append(found)
+        return model
+    faults += [Fault(("model", "path"), model.path, *told) for told in _model_problems(Path(found.path))]
+    return found
+
+
+def _model_problems(path: Path) -> Iterator[tuple[str, str]]:
+    """What is wrong with a model on this machine, and what to do; nothing for the hub's and for scratch."""
+    if not path.is_absolute():
+        return
+    if path.is_file():
+        yield from _file_problems(path)
+    elif is_run_dir(path):
+        run = RunDir(path)
+        if not run.final.is_dir() and not run.saved_steps():
+            yield "is a run without a model", "let it save a checkpoint first, or name another run"
+    elif not (path / "config.json").is_file() and not (path / "adapter_config.json").is_file():
+        yield "is no model folder: it has no config.json", "name the folder that `save_pretrained` wrote"
+    elif not any((path / name).is_file() for name in TOKENIZER_FILES):
+        yield (
+            "has no tokenizer",
+            "copy tokenizer.json and tokenizer_config.json from the original model into it",
+        )
+
+
+def _file_problems(path: Path) -> Iterator[tuple[str, str]]:
+    if path.suffix.lower() != ".gguf":
+        yield (
+            "is a file of no kind that can be loaded",
+            "name a .gguf file or the folder that holds the model",
+        )
+        return
+    with path.open("rb") as file:
+        if file.read(len(GGUF_MAGIC)) != GGUF_MAGIC:
+            yield "is not a GGUF file, whatever its name says", "download it again"
+
+
+def _device_faults(model: settings.Model) -> Iterator[Fault]:
+    key, device = ("model", "device"), model.device
+    if device.startswith("cuda"):
+        present, wanted = estimates.nvidia_devices(), int(device.partition(":")[2] or 0)
+        if present == 0:
+            yield Fault(key, device, "there is no NVIDIA device on this machine", "use auto or cpu")
+        elif wanted >= present:
+            yield Fault(key, device, f"this machine has {present} NVIDIA devices, from cuda:0 on", "use cuda")
+    if device == "mps" and not estimates.has_apple_gpu():
+        yield Fault(key, device, "this machine is no Mac with an Apple GPU", "use auto or cpu")
+    if model.quantization != "none" and importlib.util.find_spec("bitsandbytes") is None:
+        remedy = 'pip install "plumbline-workbench[quantization]"'
+        yield Fault(("model", "quantization"), model.quantization, "needs one more package", remedy)
+
+
+def runs_on_gpu(device: str) -> bool:
+    """Whether `model.device` means an NVIDIA GPU here."""
+    return device.startswith("cuda") or (device == "auto" and estimates.nvidia_devices() > 0)
+
+
+def _too_many_processes(draft: Draft, model: settings.Model | None) -> Iterator[Fault]:
+    training = _section(draft.data.get("training", {}), settings.Training)
+    if model is None or training is None or not runs_on_gpu(model.device):
+        return
+    if training.processes > max(1, estimates.nvidia_devices()):
+        problem = f"there are fewer GPUs on this machine ({estimates.nvidia_devices()})"
+        remedy = "use at most that many, or model.device cpu"
+        yield Fault(("training", "processes"), str(training.processes), problem, remedy)
+
+
+# ------------------------------------------------------------------------------------------------------ the data
+
+
+def _survey_sources(draft: Draft, which: str, where: Places, faults: list[Fault]) -> list[Counted]:
+    """The sources under data.train or data.eval, resolved and counted; one by one, so a fault hides no other."""
+    section = draft.data.get("data")
+    given = section.get(which) if isinstance(section, dict) else None
+    found = []
+    for index, item in enumerate(given if isinstance(given, list) else [] if given is None else [given]):
+        key: Key = ("data", which, index) if isinstance(given, list) else ("data", which)
+        source = _section({"path": item} if isinstance(item, str) else item, settings.Source)
+        if source is not None:
+            path_key = (*key, "path") if isinstance(item, dict) else key
+            found.append(_survey_source(source, path_key, needs_of(draft, which), where, faults))
+    return found
+
+
+def needs_of(draft: Draft, which: str) -> Needs:
+    """What rows of data.train or data.eval must have for this preset."""
+    method = str(draft.data.get("method"))
+    given = draft.data.get("rewards")
+    found = [_section(item, settings.ExactMatch) for item in (given if isinstance(given, list) else [])]
+    return Needs(method, tuple(reward.column for reward in found if reward is not None))
+
+
+def _survey_source(source: settings.Source, key: Key, needs: Needs, where: Places, faults: list[Fault]) -> Counted:
+    found = resolve_source(source, where)
+    if isinstance(found, Fault):
+        faults.append(replace(found, key=key))
+        return Counted(source, None)
+    try:
+        return _counted(found, needs)
+    except RowError as fault:
+        faults.append(Fault(key, source.path, fault.problem, fault.remedy))
+        return Counted(found, None)
+
+
+def _counted(source: settings.Source, needs: Needs) -> Counted:
+    """Raises RowError."""
+    if source.path.startswith("task:"):
+        check_task(source)
+        return Counted(source, source.rows)
+    if source.path.startswith("labels:"):
+        raise RowError("label sets cannot be trained on yet", "use a file, a hub id or a task")
+    path = Path(source.path)
+    if not path.is_absolute():
+        return Counted(source, source.rows, is_exact=False)
+    if path.is_dir():
+        raise RowError("is a folder", "name a .jsonl, .json, .csv or .parquet file in it")
+    scan = scan_file(path, needs, at_most=source.rows)
+    return Counted(source, scan.rows, scan.is_exact)
+
+
+def check_task(source: settings.Source) -> None:
+    """Raises RowError if there is no such task, or its package is not installed, or its options are wrong."""
+    name = source.path.removeprefix("task:")
+    family, _, generator = name.partition("/")
+    if family == "reasoning_gym":
+        _check_generator(generator)
+        if not source.options:
+            return  # a known generator as it comes; importing the package to be sure would take a second
+    elif name != "arithmetic":
+        raise RowError("is no task", one_of(name, ["arithmetic", "reasoning_gym/<name>"]))
+    try:
+        find_task(source.path, source.options)
+    except TaskError as error:
+        raise RowError(str(error).removeprefix(f"{source.path}: "), "mend its options") from error
+
+
+def _check_generator(name: str) -> None:
+    package = importlib.util.find_spec("reasoning_gym")
+    if package is None or package.origin is None:
+        raise RowError("needs one more package", 'pip install "plumbline-workbench[reasoning]"')
+    known = generators(Path(package.origin).parent)
+    if known and name not in known:
+        raise RowError("is no task of reasoning_gym", one_of(name, known))
+
+
+def generators(package: Path) -> list[str]:
+    """The tasks that reasoning_gym registers, read from its source: importing it takes a second."""
+    found: set[str] = set()
+    for file in package.rglob("*.py"):
+        text = file.read_text("utf-8", "replace")
+        if "register_dataset(" in text:
+            found |= set(re.findall(r'^DATASET_NAME\s*=\s*"([^"]+)"', text, re.MULTILINE))
+            found |= set(re.findall(r'^register_dataset\(\s*"([^"]+)"', text, re.MULTILINE))
+    return sorted(found)
+
+
+def _rewards_without_tasks(draft: Draft, train: list[Counted]) -> Iterator[Fault]:
+    others = [counted.source.path for counted in train if not counted.source.path.startswith("task:")]
+    given = draft.data.get("rewards")
+    for index, item in enumerate(given if isinstance(given, list) else []):
+        if others and isinstance(item, dict) and item.get("kind") == "verifier":
+            problem = f"only tasks bring a verifier, and {Path(others[0]).name} is none"
+            remedy = "use exact_match with the column of the right answer, or train on a task:"
+            yield Fault(("rewards", index, "kind"), "verifier", problem, remedy)
+
+
+# ------------------------------------------------------------------------------------------------------ the disk
+
+
+def _space_needed(draft: Draft, model: settings.Model | None) -> int:
+    training = _section(draft.data.get("training", {}), settings.Training)
+    if model is None or training is None:
+        return LEAST_FREE
+    return LEAST_FREE + (training.keep_checkpoints + 1) * estimates.checkpoint_bytes(model)
+
+
+def _disk(target: Path, needed: int) -> Iterator[Fault]:
+    here = next(folder for folder in (target, *target.parents) if folder.is_dir())
+    free = shutil.disk_usage(here).free
+    if free < needed:
+        problem = (
+            f"the disk has {estimates.megabytes(free)} free, and this run writes up to {estimates.megabytes(needed)}"
+        )
+        yield Fault((), str(target), problem, "free some space, lower training.keep_checkpoints, or use another disk")

@@ -1,0 +1,101 @@
+"""From what a preset names to where it is: relative paths, `run:<name>`, and what is left for the hub."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from engine.contract import run_dir, settings
+from engine.contract.faults import Fault, Key, one_of
+from engine.contract.preset import Preset
+
+#: The folder that holds `engine/`, where the data that ships with the application lies.
+APPLICATION = Path(__file__).resolve().parent.parent
+
+HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
+FILE_SUFFIXES = frozenset({".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".gguf", ".safetensors", ".bin"})
+#: Prefixes of sources that are no files.
+SCHEMES = ("task:", "labels:")
+
+Section = TypeVar("Section", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where relative paths are looked up, in this order; and the workspace whose runs `run:<name>` means."""
+
+    folders: tuple[Path, ...]
+    workspace: Path
+
+    @property
+    def runs(self) -> Path:
+        return self.workspace / "runs"
+
+
+def places(preset_file: Path, workspace: Path) -> Places:
+    """The current folder, the workspace, the preset's own folder, the application's."""
+    folders = (Path.cwd(), workspace.resolve(), preset_file.resolve().parent, APPLICATION)
+    return Places(tuple(dict.fromkeys(folders)), workspace.resolve())
+
+
+def resolve_model(model: settings.Model, where: Places) -> settings.Model | Fault:
+    """The model section with an absolute path, or why there is none. `scratch` and hub ids stay as they are."""
+    found: str | Fault = model.path
+    if model.path.startswith("run:"):
+        found = _newest_run(model.path.removeprefix("run:"), where)
+    elif model.path != "scratch":
+        found = _find(model.path, where, "model")
+    return found if isinstance(found, Fault) else changed(model, path=found)
+
+
+def resolve_source(source: settings.Source, where: Places) -> settings.Source | Fault:
+    """The source with an absolute path, or why there is none. Tasks, label sets and hub ids stay as they are."""
+    if source.path.startswith(SCHEMES):
+        return source
+    found = _find(source.path, where, "data")
+    return found if isinstance(found, Fault) else changed(source, path=found)
+
+
+def with_resolved(preset: Preset, model: settings.Model, data: settings.Data) -> Preset:
+    """The preset with these two sections in place of its own."""
+    return changed(preset, model=model, data=data)
+
+
+def changed(section: Section, **values: object) -> Section:
+    """A copy with some settings replaced; unlike model_copy it leaves a section alone that is already so."""
+    if all(getattr(section, name) == value for name, value in values.items()):
+        return section
+    return section.model_copy(update=values)
+
+
+def _newest_run(name: str, where: Places) -> str | Fault:
+    run = run_dir.newest_named(where.runs, name)
+    if run is not None:
+        return str(run.path)
+    names = sorted({run.name for run in run_dir.list_runs(where.runs)})
+    remedy = f"start that run first; {where.runs} has none"
+    if name in names:
+        remedy = "let that run save a checkpoint first"
+    elif names:
+        remedy = one_of(name, names)
+    return Fault(("model", "path"), f"run:{name}", "is not a run that has a model", remedy)
+
+
+def _find(given: str, where: Places, what: str) -> str | Fault:
+    path = Path(given).expanduser()
+    candidates = [path] if path.is_absolute() else [folder / path for folder in where.folders]
+    for candidate in candidates:
+        if candidate.exists():
+            return str(candidate.resolve())
+    if not looks_like_a_path(given):
+        return given
+    key: Key = ("model", "path") if what == "model" else ()
+    looked = ", ".join(str(folder) for folder in dict.fromkeys(c.parent for c in candidates))
+    return Fault(key, given, "does not exist", f"check the path; looked in {looked}")
+
+
+def looks_like_a_path(given: str) -> bool:
+    """Whether a name that exists nowhere was meant as a file or folder rather than as a hub id."""
+    return not HUB_ID.match(given) or Path(given).suffix.lower() in FILE_SUFFIXES

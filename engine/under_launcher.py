@@ -1,0 +1,67 @@
+"""`python -m engine run` under `accelerate launch` or torchrun: we are one of several processes, already started.
+
+There is no supervisor then: the launcher is the parent, and the first process holds the run's lock itself.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from engine.contract import locks
+from engine.contract.run_dir import RunDir
+from engine.following import size_of
+from engine.supervisor import IN_USE, tidy
+
+#: How long the others wait for the first process to check the preset and make the run directory.
+WAIT_SECONDS = 120.0
+
+
+def is_one_of_several() -> bool:
+    """Whether a launcher started this process and gave it a rank."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def overrides() -> list[str]:
+    """What the preset should say of a run that a launcher started."""
+    return [f"training.processes={os.environ['WORLD_SIZE']}"]
+
+
+def run_here(make: Callable[[], RunDir], workspace: Path) -> int:
+    """Train in this process. Only the first calls `make`; the others learn from it which directory it is."""
+    note = workspace.resolve() / "runs" / f".launch-{os.getppid()}-{os.environ.get('MASTER_PORT', '0')}"
+    if os.environ["RANK"] != "0":
+        return _engine(_read_note(note))
+    note.unlink(missing_ok=True)
+    run = make()
+    lock = locks.hold(run.lock)
+    if lock is None:
+        return IN_USE
+    with lock:
+        tidy(run)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(str(run.path), "utf-8")
+        try:
+            return _engine(run)
+        finally:
+            note.unlink(missing_ok=True)
+
+
+def _engine(run: RunDir) -> int:
+    from engine.run import main
+
+    return main([str(run.path), "--commands-from", str(size_of(run.commands))])
+
+
+def _read_note(note: Path) -> RunDir:
+    """The first process's directory. Raises TimeoutError if it does not say."""
+    launched = psutil.Process(os.getppid()).create_time()
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        # An older note is from another launcher, killed, whose number ours got.
+        if note.exists() and note.stat().st_mtime >= launched and (text := note.read_text("utf-8")):
+            return RunDir(Path(text))
+        time.sleep(0.05)
+    raise TimeoutError(f"{note.parent}: the first process made no run directory within {WAIT_SECONDS:.0f} s")
