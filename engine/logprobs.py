@@ -133,7 +133,8 @@ def split_head(model: nn.Module) -> Head | None:
     Architectures scale and cap their logits in their own ways, so the split is believed only after it has given the
     model's own logits on a few tokens.
     """
-    causal: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    unwrap = getattr(model, "get_base_model", None)  # peft's wrapper has one
+    causal: Any = model if unwrap is None else unwrap()
     backbone = getattr(causal, getattr(causal, "base_model_prefix", "") or "", None)
     projection = causal.get_output_embeddings() if hasattr(causal, "get_output_embeddings") else None
     if not isinstance(backbone, nn.Module) or not isinstance(projection, nn.Linear):
