@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PySide6.QtGui import QColor
 
 from workbench.state import figures
 from workbench.state.pyramid import Floats, Line
 from workbench.state.series import Sample, Series, Smoothed
-from workbench.theme import CurveStyle
+from workbench.theme import CurveStyle, Theme
+from workbench.views.chart_header import Value
 from workbench.views.chart_overlay import Point
 from workbench.views.scales import Scale, Span
 
@@ -29,6 +33,11 @@ class ChartLine:
     colour_index: int
     style: CurveStyle
 
+    def shows(self, series: Series, label: str, colour_index: int, *, is_smoothed: bool) -> bool:
+        """Whether it is this line already."""
+        is_same = self.series is series and (self.smoothed is not None) == is_smoothed
+        return is_same and self.label == label and self.colour_index == colour_index
+
     def strokes(self, x: Span, pixels: int) -> tuple[Line | None, Line | None]:
         """What to draw thin and what to draw bold on top of it; either may be nothing."""
         raw = self.series.draw(*x, pixels)
@@ -36,17 +45,18 @@ class ChartLine:
             return raw, self.smoothed.draw(*x, pixels)
         return (None, raw) if raw.x.size <= SPARSE else (raw, None)
 
-    def joins(self, drawn: Line, x: Span, width: float) -> NDArray[np.bool_] | None:
+    def joins(self, drawn: Line, x: Span, width: float, *, is_bold: bool) -> NDArray[np.bool_] | None:
         """Which points are joined to the next, (n,); None for all. x: the range that is `width` px wide.
 
         Gaps of dashes are made here, as a dashed pen needs the stroker, and that takes 500 ms for a zigzag.
         """
         finite = np.isfinite(drawn.y)
-        if not self.style.is_dashed and finite.all():
+        is_dashed = self.style.is_dashed and is_bold  # the thin line behind keeps every sample
+        if not is_dashed and finite.all():
             return None
         joined = finite.copy()
         joined[:-1] &= finite[1:]
-        if self.style.is_dashed:
+        if is_dashed:
             joined &= (drawn.x - x[0]) / (x[1] - x[0]) * width // DASH % 2 == 0
         return joined
 
@@ -79,3 +89,24 @@ class ChartLine:
         if extrema is not None:
             words += f", lowest {figures.number(extrema.low)}, highest {figures.number(extrema.high)}"
         return words
+
+
+def summary(lines: Sequence[ChartLine]) -> str:
+    """All lines of a chart in words."""
+    return "; ".join(line.summary(is_named=len(lines) > 1) for line in lines) or "no values yet"
+
+
+def corner(lines: Sequence[ChartLine], theme: Theme) -> tuple[Value, ...]:
+    """The last value of each line, in the line's colour where there are several, alarming if it is no number."""
+    last = [(line, line.series.last) for line in lines]
+    return tuple(
+        Value(figures.number(sample.y), _figure_colour(line, sample, theme, is_alone=len(lines) == 1))
+        for line, sample in last
+        if sample is not None
+    )
+
+
+def _figure_colour(line: ChartLine, sample: Sample, theme: Theme, *, is_alone: bool) -> QColor:
+    if not math.isfinite(sample.y):
+        return theme.colour("failed")
+    return theme.colour("text") if is_alone else line.style.colour

@@ -9,25 +9,16 @@ from pathlib import Path
 
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF, QSize, Qt, QTimer
-from PySide6.QtGui import (
-    QAction,
-    QFontMetricsF,
-    QGuiApplication,
-    QImage,
-    QKeyEvent,
-    QPaintEvent,
-    QResizeEvent,
-)
-from PySide6.QtWidgets import QFrame, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtGui import QAction, QFontMetricsF, QGuiApplication, QImage, QKeyEvent, QPaintEvent
+from PySide6.QtWidgets import QFrame, QGridLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from workbench import theme as themes
-from workbench.state import figures
 from workbench.state.pyramid import Line
 from workbench.state.series import Series, Smoothed, csv_text
 from workbench.theme import Theme
 from workbench.views.chart_cursor import ChartCursor
-from workbench.views.chart_header import ChartHeader, Value
-from workbench.views.chart_line import FEW, ChartLine
+from workbench.views.chart_header import ChartHeader
+from workbench.views.chart_line import FEW, ChartLine, corner, summary
 from workbench.views.chart_overlay import Area, ChartOverlay, Marker, Marks, Point
 from workbench.views.scales import Scale, Span, fitted, linear_ticks, logarithmic
 from workbench.views.x_link import XLink
@@ -69,7 +60,8 @@ class Canvas(QWidget):
         layout.addItem(self._x_axis, 1, 1)
         for axis in (self._x_axis, self._y_axis):
             axis.linkToView(self._box)
-            axis.setStyle(tickLength=4, tickTextOffset=3, tickFont=themes.font("tick"), autoExpandTextSpace=False)
+            axis.setTickFont(themes.font("tick"))
+            axis.setStyle(tickLength=4, tickTextOffset=3, autoExpandTextSpace=False, hideOverlappingLabels=False)
         self._x_axis.setHeight(X_AXIS)
         self._y_axis.setWidth(Y_AXIS)
         self._view.setCentralItem(layout)
@@ -106,7 +98,7 @@ class Canvas(QWidget):
             if stroke is None:
                 item.clear()
                 continue
-            joins = line.joins(stroke, area.x, area.rect.width())
+            joins = line.joins(stroke, area.x, area.rect.width(), is_bold=stroke is strokes[1])
             item.setPen(pen)
             item.setData(stroke.x, scale.forward(stroke.y), connect="all" if joins is None else joins)
 
@@ -129,8 +121,13 @@ class Canvas(QWidget):
         size = self.size()
         return QRectF(self._y_width, TOP, size.width() - self._y_width - RIGHT, size.height() - TOP - X_AXIS)
 
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        self._view.setGeometry(self.rect())
+    def cover(self, overlay: QWidget) -> None:
+        """Lay a widget over the lines, of the same size."""
+        layout = QGridLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._view, 0, 0)
+        layout.addWidget(overlay, 0, 0)
+        overlay.raise_()
 
     def _widen_for(self, labels: list[str]) -> None:
         measure = QFontMetricsF(themes.font("tick"))
@@ -182,6 +179,7 @@ class Chart(QFrame):
         self.set_theme(theme)
 
     def _build(self) -> None:
+        self._canvas.cover(self._overlay)
         themes.set_role(self, "card")
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
@@ -204,8 +202,6 @@ class Chart(QFrame):
         self._link.cursor_moved.connect(self._show_cursor)
         self._soon.timeout.connect(self.refresh)
 
-    # ------------------------------------------------------------------------------- what to show
-
     def show_series(
         self, name: str, series: Series, label: str = "", colour_index: int = 0, *, is_smoothed: bool = True
     ) -> None:
@@ -215,17 +211,13 @@ class Chart(QFrame):
         is_smoothed: False for series of few samples, such as evaluations, which are drawn as they are.
         """
         before = self._lines.get(name)
+        if before is not None and before.shows(series, label or name, colour_index, is_smoothed=is_smoothed):
+            return
         if before is None:
             self._canvas.add(name)
-        keeps = before is not None and before.series is series and (before.smoothed is not None) == is_smoothed
         smoothed = Smoothed(series, self._weight) if is_smoothed else None
-        self._lines[name] = ChartLine(
-            label or name,
-            series,
-            before.smoothed if before is not None and keeps else smoothed,
-            colour_index,
-            self._theme.curve(colour_index),
-        )
+        style = self._theme.curve(colour_index)
+        self._lines[name] = ChartLine(label or name, series, smoothed, colour_index, style)
         self._invalidate()
 
     def hide_series(self, name: str) -> None:
@@ -274,16 +266,13 @@ class Chart(QFrame):
             line.style = theme.curve(line.colour_index)
         self._invalidate()
 
-    # ------------------------------------------------------------------------------- what it tells
-
     @property
     def is_logarithmic(self) -> bool:
         return self._log_action.isChecked()
 
     def summary(self) -> str:
         """The chart in words: last, lowest and highest value of each line."""
-        is_named = len(self._lines) > 1
-        return "; ".join(line.summary(is_named=is_named) for line in self._lines.values()) or "no values yet"
+        return summary(list(self._lines.values()))
 
     def csv(self) -> str:
         """Every sample of every line, at full resolution."""
@@ -313,8 +302,6 @@ class Chart(QFrame):
 
     def minimumSizeHint(self) -> QSize:
         return QSize(180, 130)
-
-    # ------------------------------------------------------------------------------- drawing
 
     def refresh(self) -> None:
         """Draw what the series gained since the last time, if the chart can be seen."""
@@ -384,17 +371,8 @@ class Chart(QFrame):
         self._overlay.set_marks(area, Marks(names, (*dots, *ends), broken, self._markers, message))
 
     def _show_values(self) -> None:
-        values = []
-        for line in self._lines.values():
-            if line.series.last is not None:
-                value = line.series.last.y
-                calm = line.style.colour if len(self._lines) > 1 else self._theme.colour("text")
-                colour = calm if math.isfinite(value) else self._theme.colour("failed")
-                values.append(Value(figures.number(value), colour))
-        self._header.set_values(tuple(values))
+        self._header.set_values(corner(list(self._lines.values()), self._theme))
         self.setAccessibleDescription(self.summary())
-
-    # ------------------------------------------------------------------------------- what the user wants
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if not self._cursor.take_key(event.key()):

@@ -25,7 +25,7 @@ def paint_sparkline(painter: QPainter, rect: QRect, values: Sequence[float] | Fl
 
 
 class Sparkline(QWidget):
-    """The whole of a series in a strip. It draws at the cost of its width, so it may be refreshed with each tick."""
+    """The whole of a series in a strip. It draws at the cost of its width, whatever the length."""
 
     def __init__(self, theme: Theme, colour_index: int = 0, parent: QWidget | None = None) -> None:
         super().__init__(parent)
