@@ -58,9 +58,7 @@ def _has_gpu() -> bool:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_stays(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[None]:
+def _nothing_stays(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with nothing_left_behind(tmp_path_factory.getbasetemp(), watch_qt="qapp" in request.fixturenames):
         yield
 

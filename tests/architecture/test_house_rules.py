@@ -13,9 +13,7 @@ import pytest
 from engine.contract.preset import load_preset
 
 ROOT = Path(__file__).parents[2]
-MODULES = sorted(
-    path.relative_to(ROOT) for part in ("engine", "workbench") for path in (ROOT / part).rglob("*.py")
-)
+MODULES = sorted(path.relative_to(ROOT) for part in ("engine", "workbench") for path in (ROOT / part).rglob("*.py"))
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 60
@@ -144,12 +142,8 @@ def test_the_import_contracts_are_kept() -> None:
 
 
 def test_the_contract_loads_without_torch_or_numpy() -> None:
-    modules = [
-        ".".join(path.with_suffix("").parts) for path in MODULES if path.is_relative_to("engine/contract")
-    ]
-    loaded = run_python(
-        f"import sys, {', '.join(m.removesuffix('.__init__') for m in modules)}; print(*sys.modules)"
-    )
+    modules = [".".join(path.with_suffix("").parts) for path in MODULES if path.is_relative_to("engine/contract")]
+    loaded = run_python(f"import sys, {', '.join(m.removesuffix('.__init__') for m in modules)}; print(*sys.modules)")
     assert "engine.contract.preset" in loaded.split()
     assert set(loaded.split()) & (TRAINING_LIBRARIES | {"numpy", "PySide6"}) == set()
 
