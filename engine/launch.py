@@ -19,6 +19,7 @@ from engine.supervisor import IN_USE
 
 #: How long the supervisor may take to get hold of the run; it needs 50 ms on an idle machine.
 START_SECONDS = 20.0
+HOW_TO_NAME_A_RUN = "give the folder that holds preset.yaml and events.jsonl"
 #: The processes of one run talk to each other over this; only Linux is known to call it so.
 LOOPBACK = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
 
@@ -96,7 +97,7 @@ def resume(path: Path) -> RunDir:
 def resumable(path: Path) -> RunDir:
     """The run in `path`, if it can be gone on with. Raises LaunchError."""
     if not run_dir.is_run_dir(path):
-        raise LaunchError(f"{path} is not a run directory", "give the folder that holds preset.yaml and events.jsonl")
+        raise LaunchError(f"{path} is not a run directory", HOW_TO_NAME_A_RUN)
     run = RunDir(path.resolve())
     if is_alive(run):
         raise LaunchError(f"{path} is in use: its engine is at work", "watch it, or `stop` it first")
@@ -128,10 +129,10 @@ def supervise(run: RunDir, preset: Preset) -> None:
         if code not in (None, 0):
             raise LaunchError(f"{run.path}: its supervisor ended at once (exit code {code})", "see engine.log there")
         if code == 0 or locks.is_held(run.lock):
-            _let_go(supervisor)
+            let_go(supervisor)
             return
         time.sleep(0.01)
-    _let_go(supervisor)
+    let_go(supervisor)
     raise LaunchError(f"{run.path}: its supervisor did not start within {START_SECONDS:.0f} s", "try `resume`")
 
 
@@ -164,7 +165,7 @@ def environment(preset: Preset | None = None) -> dict[str, str]:
     return found
 
 
-def _let_go(supervisor: "subprocess.Popen[bytes]") -> None:
+def let_go(supervisor: "subprocess.Popen[bytes]") -> None:
     """It is meant to outlive us, so Popen need not warn about that."""
     if supervisor.returncode is None:
         supervisor.returncode = 0

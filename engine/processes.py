@@ -46,13 +46,19 @@ else:
 
     def ask_group_to_end(leader: int) -> None:
         """Ask the process and all it started to end. One that is gone is no error."""
-        with contextlib.suppress(OSError):
-            os.killpg(leader, signal.SIGTERM)
+        _signal_group(leader, signal.SIGTERM)
 
     def kill_group(leader: int) -> None:
         """End the process and all it started, at once. One that is gone is no error."""
+        _signal_group(leader, signal.SIGKILL)
+
+    def _signal_group(leader: int, number: signal.Signals) -> None:
         with contextlib.suppress(OSError):
-            os.killpg(leader, signal.SIGKILL)
+            os.killpg(leader, number)
+        with contextlib.suppress(OSError):
+            # One that leads no group was started in somebody else's, which is left alone.
+            if os.getpgid(leader) != leader:
+                os.kill(leader, number)
 
     def outlive_terminal() -> None:
         """Go on when the terminal closes or Ctrl+C is pressed in it."""

@@ -89,8 +89,8 @@ def _supervise(run: RunDir, command: list[str]) -> None:
         run,
         engine,
         offset,
-        hang_seconds=_seconds("PLUMBLINE_HANG_SECONDS", HANG_SECONDS),
-        grace_seconds=_seconds("PLUMBLINE_GRACE_SECONDS", GRACE_SECONDS),
+        hang_seconds=seconds_from_environment("PLUMBLINE_HANG_SECONDS", HANG_SECONDS),
+        grace_seconds=seconds_from_environment("PLUMBLINE_GRACE_SECONDS", GRACE_SECONDS),
     )
     _obey_signals(watch)
     while engine.poll() is None:
@@ -194,7 +194,8 @@ def _ended(exit_code: int, **more: bool) -> dict[str, Any]:
     }
 
 
-def _seconds(variable: str, default: float) -> float:
+def seconds_from_environment(variable: str, default: float) -> float:
+    """The number in the variable, if there is one. Tests use it to be quick."""
     try:
         return float(os.environ[variable])
     except (KeyError, ValueError):

@@ -4,6 +4,7 @@ There is no supervisor then: the launcher is the parent, and the first process h
 """
 
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +32,8 @@ def overrides() -> list[str]:
 
 def run_here(make: Callable[[], RunDir], workspace: Path) -> int:
     """Train in this process. Only the first calls `make`; the others learn from it which directory it is."""
-    note = workspace.resolve() / "runs" / f".launch-{os.getppid()}-{os.environ.get('MASTER_PORT', '0')}"
+    meeting = f"{os.environ.get('MASTER_ADDR', '')}-{os.environ.get('MASTER_PORT', '')}"
+    note = workspace.resolve() / "runs" / f".launch-{re.sub('[^A-Za-z0-9.-]', '_', meeting)}"
     if os.environ["RANK"] != "0":
         return _engine(_read_note(note))
     note.unlink(missing_ok=True)
@@ -42,7 +44,9 @@ def run_here(make: Callable[[], RunDir], workspace: Path) -> int:
     with lock:
         tidy(run)
         note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(str(run.path), "utf-8")
+        staging = note.with_name(f"{note.name}.new")
+        staging.write_text(str(run.path), "utf-8")
+        staging.replace(note)
         try:
             return _engine(run)
         finally:
@@ -60,8 +64,8 @@ def _read_note(note: Path) -> RunDir:
     launched = psutil.Process(os.getppid()).create_time()
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
-        # An older note is from another launcher, killed, whose number ours got.
-        if note.exists() and note.stat().st_mtime >= launched and (text := note.read_text("utf-8")):
-            return RunDir(Path(text))
+        # An older note is what a killed launcher on the same port left.
+        if note.exists() and note.stat().st_mtime >= launched:
+            return RunDir(Path(note.read_text("utf-8")))
         time.sleep(0.05)
     raise TimeoutError(f"{note.parent}: the first process made no run directory within {WAIT_SECONDS:.0f} s")

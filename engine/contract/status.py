@@ -1,5 +1,6 @@
 """How a run stands: judged alike by the terminal and the window, from what the run directory holds."""
 
+import math
 import socket
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -77,8 +78,9 @@ def judge(run: RunDir, *, finished: events.RunFinished | None, has_steps: bool, 
     """The state of a run, given what its events say. `finished`: the last word of its present life, if any."""
     alive = is_alive(run)
     if finished is not None:
-        # The engine takes a moment to leave after its last word; only a later start makes that word old.
-        started = read_json(run.process).get("started", 0.0)
+        # The engine takes a moment to leave after its last word; only a later start makes that word old. The supervisor
+        # takes process.json away first, so until the new engine has said who it is there is none.
+        started = read_json(run.process).get("started", math.inf)
         return Status("starting") if alive and float(started) > finished.time else _as_told(finished)
     if alive:
         return Status("paused" if is_paused else "running" if has_steps else "starting")
@@ -97,6 +99,8 @@ def _as_told(finished: events.RunFinished) -> Status:
 def _crashed(run: RunDir) -> Status:
     ended = read_json(run.ended)
     remedy = "Resume goes on from the last checkpoint" if run.saved_steps() else "engine.log has the details"
+    if ended.get("requested"):
+        return Status("stopped", "ended at once on request", remedy)
     if ended.get("hung"):
         return Status("crashed", "hung: no sign of life from the training loop, so it was ended", remedy)
     if ended.get("out_of_memory"):

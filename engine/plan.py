@@ -1,0 +1,73 @@
+"""What `check` says of a preset without a fault: what will be trained, on what, for how long, and what it writes."""
+
+from typing import Any
+
+from engine import estimates, preflight
+from engine.launch import Prepared
+
+
+def as_lines(prepared: Prepared) -> list[str]:
+    """The plan for a person."""
+    preset, survey = prepared.preset, prepared.survey
+    adapter = preset.model.adapter
+    weights = "all weights" if adapter is None else f"a {adapter.kind} adapter of rank {adapter.rank}"
+    size = "" if survey.parameters is None else f", {estimates.count(survey.parameters)} parameters"
+    training = preset.training
+    lines = [
+        f"method      {preset.method}, run name {prepared.name}",
+        f"model       {preset.model.path}{size}; trains {weights} on {_device(preset.model.device)}",
+        *(f"data        {_counted(counted)}" for counted in survey.train),
+        *(f"held out    {_counted(counted)}" for counted in survey.held_out),
+        f"training    {training.steps} steps of {training.batch_size}{_epochs(prepared)}",
+        f"writes      {_where(prepared)}, up to {estimates.megabytes(survey.writes)}",
+    ]
+    if training.processes > 1:
+        lines.insert(-1, f"processes   {training.processes}")
+    return lines
+
+
+def as_json(prepared: Prepared) -> dict[str, Any]:
+    """The plan for a script, with the whole preset as it would be frozen."""
+    survey = prepared.survey
+    return {
+        "name": prepared.name,
+        "method": prepared.preset.method,
+        "parameters": survey.parameters,
+        "train": [_source_as_json(counted) for counted in survey.train],
+        "eval": [_source_as_json(counted) for counted in survey.held_out],
+        "steps": prepared.preset.training.steps,
+        "batch_size": prepared.preset.training.batch_size,
+        "writes_to": _where(prepared),
+        "writes_bytes": survey.writes,
+        "preset": prepared.preset.model_dump(mode="json"),
+    }
+
+
+def _where(prepared: Prepared) -> str:
+    return str(prepared.at or prepared.runs / f"<time>-{prepared.name}")
+
+
+def _device(device: str) -> str:
+    if device != "auto":
+        return device
+    return "cuda" if preflight.runs_on_gpu(device) else "mps" if estimates.has_apple_gpu() else "the CPU"
+
+
+def _counted(counted: preflight.Counted) -> str:
+    if counted.rows is None:
+        return f"{counted.source.path}, rows not counted"
+    return f"{counted.source.path}, {'' if counted.is_exact else 'about '}{counted.rows:,} rows"
+
+
+def _epochs(prepared: Prepared) -> str:
+    """How often each row is seen, where all rows were counted."""
+    counts = [counted.rows for counted in prepared.survey.train]
+    if not counts or any(count is None for count in counts):
+        return ""
+    training = prepared.preset.training
+    passes = training.steps * training.batch_size / max(1, sum(count or 0 for count in counts))
+    return f", {passes:.2g} times through the data"
+
+
+def _source_as_json(counted: preflight.Counted) -> dict[str, Any]:
+    return {"path": counted.source.path, "rows": counted.rows, "is_exact": counted.is_exact}
