@@ -10,7 +10,7 @@ from workbench.state import figures
 from workbench.state.series import Series
 from workbench.views.chart_line import ChartLine
 from workbench.views.chart_overlay import Area, Marker, Readout
-from workbench.views.scales import Scale
+from workbench.views.scales import Scale, Span
 from workbench.views.x_link import XLink
 
 PAGE = 0.1  # of the shown range: what Page Up and Page Down move by
@@ -65,7 +65,13 @@ class ChartCursor:
         reach = MARKER_REACH * (area.x[1] - area.x[0]) / max(area.rect.width(), 1.0)
         near = [marker.text for marker in markers if abs(marker.x - x) <= reach and marker.text]
         heading = " · ".join([f"{self._x_name} {figures.tick(x, 1)}", *near[:1]])
-        return Readout(x, heading, points)
+        return Readout(x, heading, points, lambda x0, x1: self._heights_between(x0, x1, scale))
+
+    def _heights_between(self, x0: float, x1: float, scale: Scale) -> Span | None:
+        found = [e for line in self._lines.values() if (e := line.series.extrema(x0, x1)) is not None]
+        if not found:
+            return None
+        return scale.height(min(e.low for e in found)), scale.height(max(e.high for e in found))
 
     def _step(self, offset: int) -> None:
         series = max((line.series for line in self._lines.values()), key=len, default=Series())

@@ -19,29 +19,32 @@ from workbench.views.chart_overlay import Point
 from workbench.views.scales import Scale, Span
 
 FEW = 40  # so few samples are dots: a line alone would not show where they are
+PICTURE = 500  # samples in the picture for which a weight of smoothing is meant
 SPARSE = 200  # so few may be drawn bold as they are; a bold zigzag of thousands stalls the window
 DASH = 7  # px drawn, then as many left out
 
 
 @dataclass
 class ChartLine:
-    """smoothed: None for a series that is shown as it is. style: changes with the theme."""
+    """smoothed: None for a series shown as it is. weight: of the smoothing in a picture of PICTURE samples."""
 
     label: str
     series: Series
     smoothed: Smoothed | None
     colour_index: int
     style: CurveStyle
+    weight: float
 
     def shows(self, series: Series, label: str, colour_index: int, *, is_smoothed: bool) -> bool:
         """Whether it is this line already."""
         is_same = self.series is series and (self.smoothed is not None) == is_smoothed
         return is_same and self.label == label and self.colour_index == colour_index
 
-    def strokes(self, x: Span, pixels: int) -> tuple[Line | None, Line | None]:
-        """What to draw thin and what to draw bold on top of it; either may be nothing."""
+    def strokes(self, x: Span, pixels: int, whole: Span) -> tuple[Line | None, Line | None]:
+        """What to draw thin and what to draw bold on top of it; either may be nothing. whole: x without zoom."""
         raw = self.series.draw(*x, pixels)
-        if self.smoothed is not None and self.smoothed.weight > 0:
+        if self.smoothed is not None and self.weight > 0:
+            self.smoothed.set_weight(stretched(self.weight, self._expected(whole)))
             return raw, self.smoothed.draw(*x, pixels)
         return (None, raw) if raw.x.size <= SPARSE else (raw, None)
 
@@ -89,6 +92,23 @@ class ChartLine:
         if extrema is not None:
             words += f", lowest {figures.number(extrema.low)}, highest {figures.number(extrema.high)}"
         return words
+
+    def _expected(self, whole: Span) -> float:
+        """How many samples the whole picture will hold, if they go on as they came."""
+        first, last = self.series.first, self.series.last
+        if first is None or last is None or last.x <= first.x:
+            return 1.0
+        return len(self.series) * (whole[1] - whole[0]) / (last.x - first.x)
+
+
+def stretched(weight: float, samples: float) -> float:
+    """The weight that smooths over the same share of a picture of so many samples.
+
+    At 0.9 a run of 500 steps is smoothed over its fiftieth part. Left at that weight, a run of 100,000 would be a
+    band of noise. It changes in doublings only, as each change smooths the whole history again.
+    """
+    doublings = max(math.floor(math.log2(max(samples, 1) / PICTURE)), 0)
+    return float(weight ** (0.5**doublings))
 
 
 def summary(lines: Sequence[ChartLine]) -> str:

@@ -5,6 +5,8 @@ It is a widget of its own so that a moving cursor repaints a strip of pixels, no
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,6 +21,7 @@ from workbench.views.scales import Span, spread
 LEAST_DRAG = 6  # px; less is a click with a shaking hand
 FLAT_DRAG = 16  # px; a box lower than this zooms x alone
 PADDING = 6  # px inside the readout
+MARK = 8  # px a mark takes
 
 MarkerKind = Literal["checkpoint", "resume", "command", "warning"]
 
@@ -79,11 +82,15 @@ class Marks:
 
 @dataclass(frozen=True)
 class Readout:
-    """The cursor's x, its heading, and one point a line; a height of NaN has a word but no dot."""
+    """The cursor's x, its heading, and one point a line; a height of NaN has a word but no dot.
+
+    heights_between: the lowest and highest of the lines between two x, None where there are none.
+    """
 
     x: float
     heading: str
     points: tuple[Point, ...]
+    heights_between: Callable[[float, float], Span | None]
 
 
 class ChartOverlay(QWidget):
@@ -177,15 +184,15 @@ class ChartOverlay(QWidget):
         painter.end()
 
     def _paint_markers(self, painter: QPainter) -> None:
-        rect, shown = self._area.rect, [m for m in self._marks.markers if self._area.holds_x(m.x)]
-        for marker in shown:
+        """A mark above the hairline of each marker; of those that would overlap only the first."""
+        painter.setPen(Qt.PenStyle.NoPen)
+        free = -math.inf
+        for marker in sorted(self._marks.markers, key=lambda m: m.x):
             left = round(self._area.left_of(marker.x)) + 0.5
-            colour = self._theme.colour("warning" if marker.kind == "warning" else "muted")
-            painter.setPen(QPen(self._theme.colour("line"), 1))
-            painter.drawLine(QPointF(left, rect.top() + 5), QPointF(left, rect.bottom()))
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(colour)
-            painter.drawPolygon(_glyph(marker.kind).translated(left, rect.top()))
+            if self._area.holds_x(marker.x) and left >= free:
+                free = left + MARK
+                painter.setBrush(self._theme.colour("warning" if marker.kind == "warning" else "muted"))
+                painter.drawPolygon(_glyph(marker.kind).translated(left, self._area.rect.top()))
 
     def _paint_dots(self, painter: QPainter) -> None:
         painter.setPen(Qt.PenStyle.NoPen)
@@ -195,12 +202,15 @@ class ChartOverlay(QWidget):
                 painter.drawEllipse(self._place(dot), 2.2, 2.2)
 
     def _paint_broken(self, painter: QPainter) -> None:
-        """A cross on the axis for each step whose value is no number; those on one pixel share a cross."""
+        """A cross on the axis for each step whose value is no number; one cross for those that would overlap."""
         painter.setPen(QPen(self._theme.colour("failed"), 1.6))
         top = self._area.rect.bottom() - 5
-        for left in sorted({round(self._area.left_of(x)) for x in self._marks.broken if self._area.holds_x(x)}):
-            painter.drawLine(QPointF(left - 3, top - 3), QPointF(left + 3, top + 3))
-            painter.drawLine(QPointF(left - 3, top + 3), QPointF(left + 3, top - 3))
+        free = -math.inf
+        for left in sorted(self._area.left_of(x) for x in self._marks.broken if self._area.holds_x(x)):
+            if left >= free:
+                free = left + MARK
+                painter.drawLine(QPointF(left - 3, top - 3), QPointF(left + 3, top + 3))
+                painter.drawLine(QPointF(left - 3, top + 3), QPointF(left + 3, top - 3))
 
     def _paint_ends(self, painter: QPainter) -> None:
         """Each line's name where it ends: beside the end where there is room, else before it and above."""
@@ -268,14 +278,25 @@ class ChartOverlay(QWidget):
         return box
 
     def _words_box(self, readout: Readout) -> QRectF:
+        """Beside the cursor, where it covers no line if there is such a place; always within the chart."""
         measure, rect = QFontMetricsF(themes.font("muted")), self._area.rect
         words = [readout.heading, *(point.text for point in readout.points)]
         width = max(measure.horizontalAdvance(word) for word in words) + 2 * PADDING
         height = measure.height() * len(words) + PADDING
-        left = self._area.left_of(readout.x) + 8
-        if left + width > rect.right():
-            left = max(self._area.left_of(readout.x) - 8 - width, rect.left())
-        return QRectF(left, rect.top(), width, height)
+        at = self._area.left_of(readout.x)
+        lefts = [left for left in (at + 8, at - 8 - width) if rect.left() <= left <= rect.right() - width]
+        places = [
+            QRectF(left, top, width, height)
+            for left in lefts or [max(min(at + 8, rect.right() - width), 0)]
+            for top in (rect.top() + 6, rect.bottom() - height - 6)
+        ]
+        return next((place for place in places if self._is_free(place, readout)), places[0])
+
+    def _is_free(self, place: QRectF, readout: Readout) -> bool:
+        lines = readout.heights_between(self._area.x_at(place.left()), self._area.x_at(place.right()))
+        if lines is None:
+            return True
+        return self._area.top_of(lines[0]) < place.top() or self._area.top_of(lines[1]) > place.bottom()
 
     def _update_strip(self) -> None:
         if self._readout is not None and self._area.rect.width() > 0:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF, QSize, Qt, QTimer
 from PySide6.QtGui import QAction, QFontMetricsF, QGuiApplication, QImage, QKeyEvent, QPaintEvent
@@ -43,6 +44,7 @@ class Canvas(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._items: dict[str, tuple[pg.PlotCurveItem, pg.PlotCurveItem]] = {}
+        self._hairlines = pg.PlotCurveItem(connect="pairs")
         self._axes: object = None
         self._y_width = Y_AXIS
         self._view = pg.GraphicsView(self)
@@ -64,10 +66,13 @@ class Canvas(QWidget):
             axis.setStyle(tickLength=4, tickTextOffset=3, autoExpandTextSpace=False, hideOverlappingLabels=False)
         self._x_axis.setHeight(X_AXIS)
         self._y_axis.setWidth(Y_AXIS)
+        self._box.addItem(self._hairlines, ignoreBounds=True)
+        self._hairlines.setZValue(-1)  # they stand behind the lines
         self._view.setCentralItem(layout)
 
     def set_theme(self, theme: Theme) -> None:
         self._view.setBackground(theme.colour("surface"))
+        self._hairlines.setPen(pg.mkPen(theme.colour("line"), width=1))
         for axis in (self._x_axis, self._y_axis):
             axis.setPen(pg.mkPen(theme.colour("line")))
             axis.setTickPen(pg.mkPen(theme.colour("line")))
@@ -101,6 +106,10 @@ class Canvas(QWidget):
             joins = line.joins(stroke, area.x, area.rect.width(), is_bold=stroke is strokes[1])
             item.setPen(pen)
             item.setData(stroke.x, scale.forward(stroke.y), connect="all" if joins is None else joins)
+
+    def draw_hairlines(self, xs: Sequence[float], heights: Span) -> None:
+        """Verticals over the whole height at these x."""
+        self._hairlines.setData(np.repeat(np.asarray(xs, dtype=np.float64), 2), np.tile(heights, len(xs)))
 
     def set_axes(self, x: Span, heights: Span, scale: Scale) -> Area:
         """Show this range; says where on the canvas it is. Cheap where nothing changed."""
@@ -183,6 +192,7 @@ class Chart(QFrame):
         themes.set_role(self, "card")
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setMinimumSize(180, 130)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(1, 1, 1, 4)
@@ -215,9 +225,9 @@ class Chart(QFrame):
             return
         if before is None:
             self._canvas.add(name)
-        smoothed = Smoothed(series, self._weight) if is_smoothed else None
+        smoothed = Smoothed(series) if is_smoothed else None
         style = self._theme.curve(colour_index)
-        self._lines[name] = ChartLine(label or name, series, smoothed, colour_index, style)
+        self._lines[name] = ChartLine(label or name, series, smoothed, colour_index, style, self._weight)
         self._invalidate()
 
     def hide_series(self, name: str) -> None:
@@ -240,11 +250,10 @@ class Chart(QFrame):
             self._invalidate()
 
     def set_smoothing(self, weight: float) -> None:
-        """0 <= weight < 1; 0 draws the samples alone."""
+        """0 <= weight < 1; 0 draws the samples alone. A long run is smoothed over the same share of the picture."""
         self._weight = weight
         for line in self._lines.values():
-            if line.smoothed is not None:
-                line.smoothed.set_weight(weight)
+            line.weight = weight
         self._invalidate()
 
     def set_logarithmic(self, is_logarithmic: bool) -> None:
@@ -300,9 +309,6 @@ class Chart(QFrame):
     def sizeHint(self) -> QSize:
         return QSize(340, 230)
 
-    def minimumSizeHint(self) -> QSize:
-        return QSize(180, 130)
-
     def refresh(self) -> None:
         """Draw what the series gained since the last time, if the chart can be seen."""
         if not self.isVisible() or self.visibleRegion().isEmpty():
@@ -323,13 +329,8 @@ class Chart(QFrame):
 
     def _stamp(self) -> object:
         samples = tuple(line.series.stamp for line in self._lines.values())
-        return (
-            samples,
-            self._link.x_range,
-            self._zoomed_heights,
-            self._canvas.size(),
-            self.devicePixelRatioF(),
-        )
+        ranges = (self._link.x_range, self._link.whole_range, self._zoomed_heights)
+        return samples, ranges, self._canvas.size(), self.devicePixelRatioF()
 
     def _invalidate(self) -> None:
         self._drawn = None
@@ -342,13 +343,15 @@ class Chart(QFrame):
         ends: list[Point] = []
         dots: list[Point] = []
         for name, line in self._lines.items():
-            strokes = line.strokes(x, pixels)
+            strokes = line.strokes(x, pixels, self._link.whole_range)
             self._canvas.draw(name, line, strokes, area, self._scale)
             top = strokes[1] or strokes[0]
             ends += line.points(top, self._scale)[-1:] if top else []
             dots += line.points(top, self._scale) if top and top.x.size <= FEW else []
+        self._canvas.draw_hairlines([marker.x for marker in self._markers], area.y)
         self._show_marks(area, ends, dots)
-        self._show_values()
+        self._header.set_values(corner(list(self._lines.values()), self._theme))
+        self.setAccessibleDescription(self.summary())
         self._show_cursor(self._link.cursor)
 
     def _choose_heights(self, x: Span) -> Span:
@@ -369,10 +372,6 @@ class Chart(QFrame):
         names = tuple(ends) if len(self._lines) > 1 else ()
         message = "" if any(len(line.series) for line in self._lines.values()) else "no values yet"
         self._overlay.set_marks(area, Marks(names, (*dots, *ends), broken, self._markers, message))
-
-    def _show_values(self) -> None:
-        self._header.set_values(corner(list(self._lines.values()), self._theme))
-        self.setAccessibleDescription(self.summary())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if not self._cursor.take_key(event.key()):

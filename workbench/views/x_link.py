@@ -23,7 +23,12 @@ class XLink(QObject):
 
     @property
     def x_range(self) -> Span:
-        return self._zoom or self._auto or (0.0, self._total or 1.0)
+        return self._zoom or self.whole_range
+
+    @property
+    def whole_range(self) -> Span:
+        """What is shown when nothing is zoomed."""
+        return self._auto or (0.0, self._total or 1.0)
 
     @property
     def is_zoomed(self) -> bool:
