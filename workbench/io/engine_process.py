@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.contract.faults import Fault
+
 #: `--detach` answers as soon as the engine runs; importing what checks a preset takes most of that.
 PATIENCE_SECONDS = 120
 
@@ -21,10 +23,10 @@ class Started:
 
 @dataclass(frozen=True)
 class Refused:
-    """The preset was not accepted. faults: dicts with key, given, problem, remedy, line as the contract names them."""
+    """The preset was not accepted."""
 
     file: str
-    faults: list[dict[str, Any]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,12 @@ class Failed:
 Answer = Started | Refused | Failed
 
 
-def start_run(preset: Path, workspace: Path) -> Answer:
-    """Start a run of the preset file. Waits for the engine's answer, so not for the thread that draws."""
-    return _ask(["run", str(preset), "--workspace", str(workspace), "--detach", "--json"], workspace)
+def start_run(preset: Path, workspace: Path, home: Path) -> Answer:
+    """Start a run of the preset file; paths in it are looked up from `home` first.
+
+    Waits for the engine's answer, so not for the thread that draws.
+    """
+    return _ask(["run", str(preset), "--workspace", str(workspace), "--detach", "--json"], home)
 
 
 def resume_run(run: Path, workspace: Path) -> Answer:
@@ -47,9 +52,9 @@ def resume_run(run: Path, workspace: Path) -> Answer:
     return _ask(["resume", str(run), "--detach", "--json"], workspace)
 
 
-def check_preset(preset: Path, workspace: Path) -> Answer | dict[str, Any]:
+def check_preset(preset: Path, workspace: Path, home: Path) -> Answer | dict[str, Any]:
     """The plan the engine has for the preset, or what is wrong with it. Waits like `start_run`."""
-    code, out, error = _engine(["check", str(preset), "--json"], workspace)
+    code, out, error = _engine(["check", str(preset), "--workspace", str(workspace), "--json"], home)
     return _json_in(out) if code == 0 else _refusal(code, out, error)
 
 
@@ -89,8 +94,8 @@ def keep_draft(text: str, stem: str, workspace: Path) -> Path:
     return path
 
 
-def _ask(arguments: list[str], workspace: Path) -> Answer:
-    code, out, error = _engine(arguments, workspace)
+def _ask(arguments: list[str], home: Path) -> Answer:
+    code, out, error = _engine(arguments, home)
     if code != 0:
         return _refusal(code, out, error)
     run = _json_in(out).get("run_dir")
@@ -100,12 +105,21 @@ def _ask(arguments: list[str], workspace: Path) -> Answer:
 def _refusal(code: int, out: str, error: str) -> Refused | Failed:
     told = _json_in(out)
     if code == 2 and isinstance(told.get("faults"), list):
-        return Refused(str(told.get("file", "")), told["faults"])
+        return Refused(str(told.get("file", "")), [_fault(one) for one in told["faults"] if isinstance(one, dict)])
     message = told.get("message") or told.get("error") or error.strip() or out.strip()
     return Failed(str(message) or f"the engine ended with exit code {code}")
 
 
-def _engine(arguments: list[str], workspace: Path) -> tuple[int, str, str]:
+def _fault(told: dict[str, Any]) -> Fault:
+    key = told.get("key") or []
+    parts = key.split(".") if isinstance(key, str) else key
+    line = told.get("line")
+    given, problem, remedy = (str(told.get(name) or "") for name in ("given", "problem", "remedy"))
+    place = tuple(int(part) if str(part).isdecimal() else str(part) for part in parts)
+    return Fault(place, given, problem, remedy, line if isinstance(line, int) else None)
+
+
+def _engine(arguments: list[str], home: Path) -> tuple[int, str, str]:
     """Exit code and output of an engine command.
 
     The output goes through files: a pipe would stay open as long as the engine that inherits it runs.
@@ -117,7 +131,7 @@ def _engine(arguments: list[str], workspace: Path) -> tuple[int, str, str]:
             stdout=out,
             stderr=error,
             start_new_session=True,
-            cwd=workspace,
+            cwd=home,
             env=_environment(),
         )
         try:

@@ -64,6 +64,7 @@ class RunFeed(QObject):
         self.run = run
         self.state = RunState()
         self.status: Status | None = None
+        self.heartbeat = 0.0  # when the engine last said that it is well; seconds since the epoch
         self.has_caught_up = False
         self._reading = self.state
         self._background = background
@@ -167,12 +168,13 @@ class RunFeed(QObject):
         self._is_judging = True
         self._judged_at = now
         state, run = self.state, self.run
-        self._background.submit(lambda: state.status(run), self._was_judged, lambda _: self._could_not_judge())
+        self._background.submit(lambda: _judged(state, run), self._was_judged, lambda _: self._could_not_judge())
 
-    def _was_judged(self, status: Status) -> None:
+    def _was_judged(self, found: tuple[Status, float]) -> None:
         self._is_judging = False
         if self._is_closed:
             return
+        status, self.heartbeat = found
         if status != self.status:
             self.status = status
             self.judged.emit(status)
@@ -181,6 +183,14 @@ class RunFeed(QObject):
 
     def _could_not_judge(self) -> None:
         self._is_judging = False
+
+
+def _judged(state: RunState, run: RunDir) -> tuple[Status, float]:
+    try:
+        heartbeat = run.heartbeat.stat().st_mtime
+    except OSError:
+        heartbeat = 0.0
+    return state.status(run), heartbeat
 
 
 def _merge(changes: RunChanges, new: RunChanges) -> None:

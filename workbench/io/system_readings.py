@@ -8,6 +8,8 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from workbench.io.background import Background
 
 INTERVAL_MS = 2000
+#: Over which the load is measured; the first reading would have nothing to compare with otherwise.
+WINDOW_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,9 @@ class SystemReadings(QObject):
 
 
 def sample() -> Readings:
-    """The load since the last call. Takes a moment: the GPU driver is asked too."""
-    memory = psutil.virtual_memory()
-    return Readings(psutil.cpu_percent() / 100, memory.total - memory.available, memory.total, tuple(_gpus()))
+    """The load just now. Takes a moment: the GPU driver is asked too."""
+    busy, memory = psutil.cpu_percent(WINDOW_SECONDS) / 100, psutil.virtual_memory()
+    return Readings(busy, memory.total - memory.available, memory.total, tuple(_gpus()))
 
 
 def _gpus() -> list[Gpu]:

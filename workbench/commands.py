@@ -1,0 +1,179 @@
+"""Every action of the window, one row each: shortcuts, menus, buttons, palette and help read this table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from PySide6.QtCore import QEvent, QObject
+from PySide6.QtGui import QKeyEvent, QKeySequence, QShortcut
+from PySide6.QtWidgets import QApplication, QWidget
+
+from engine.contract.commands import Ask
+from engine.contract.status import Status
+
+TABS = ("Completions", "Health", "Log", "Preset", "Files")
+
+
+def always() -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Command:
+    """One action. shortcut: as Qt spells it, "" for none; several commands may share one if they are never
+    enabled together."""
+
+    id: str
+    title: str
+    shortcut: str
+    run: Callable[[], None]
+    enabled: Callable[[], bool] = always
+
+
+class RunActions(Protocol):
+    """What a command may ask of the runs; `workbench.io.session.Session` does it."""
+
+    @property
+    def is_touring(self) -> bool: ...
+    def ask(self, ask: Ask) -> None: ...
+    def resume(self) -> None: ...
+    def start_tour(self) -> None: ...
+
+
+class Frame(Protocol):
+    """What a command may ask of the window and its pages."""
+
+    @property
+    def page(self) -> str: ...
+    @property
+    def status(self) -> Status | None: ...
+    @property
+    def run_path(self) -> Path | None: ...
+    def show_page(self, name: str) -> None: ...
+    def go_back(self) -> None: ...
+    def open_palette(self) -> None: ...
+    def toggle_theme(self) -> None: ...
+    def open_as_preset(self) -> None: ...
+    def open_folder(self) -> None: ...
+    def show_tab(self, name: str) -> None: ...
+    def step_run(self, by: int) -> None: ...
+    def reset_zoom(self) -> None: ...
+    def preset_command(self, name: str) -> None: ...
+    def close(self) -> bool: ...
+
+
+def table(frame: Frame, runs: RunActions) -> list[Command]:
+    """All commands, in the order of the menus and the help page."""
+    return [*_run_commands(frame, runs), *_preset_commands(frame), *_window_commands(frame)]
+
+
+def _run_commands(frame: Frame, runs: RunActions) -> list[Command]:
+    def is_alive() -> bool:
+        return frame.status is not None and frame.status.is_alive
+
+    def can_pause() -> bool:
+        return is_alive() and not is_paused()
+
+    def is_paused() -> bool:
+        return frame.status is not None and frame.status.state == "paused"
+
+    def can_resume() -> bool:
+        return frame.status is not None and (is_paused() or frame.status.state in ("stopped", "failed", "crashed"))
+
+    def resume() -> None:
+        if is_paused():
+            runs.ask("resume")
+        else:
+            runs.resume()
+
+    def has_run() -> bool:
+        return frame.run_path is not None
+
+    def can_save() -> bool:
+        return is_alive() and frame.page == "runs"
+
+    return [
+        Command("run.pause", "Pause", "Ctrl+P", lambda: runs.ask("pause"), can_pause),
+        Command("run.resume", "Resume", "Ctrl+R", resume, can_resume),
+        Command("run.save", "Save now", "Ctrl+S", lambda: runs.ask("save"), can_save),
+        Command("run.stop", "Stop after this step", "Ctrl+.", lambda: runs.ask("stop"), is_alive),
+        Command("run.stop_now", "Stop now", "Ctrl+Shift+.", lambda: runs.ask("stop_now"), is_alive),
+        Command("run.open_as_preset", "Open this run's preset as a new one", "", frame.open_as_preset, has_run),
+        Command("run.open_folder", "Open this run's folder", "Ctrl+O", frame.open_folder, has_run),
+        Command("run.next", "Next run", "Alt+Down", lambda: frame.step_run(1), has_run),
+        Command("run.previous", "Previous run", "Alt+Up", lambda: frame.step_run(-1), has_run),
+        Command("run.whole", "Show all steps", "Ctrl+0", frame.reset_zoom, has_run),
+        *(
+            Command(f"run.tab.{tab}", f"Show {tab.lower()}", f"Alt+{i}", partial(frame.show_tab, tab), has_run)
+            for i, tab in enumerate(TABS, start=1)
+        ),
+        Command("tour.start", "Run the two-minute tour", "", runs.start_tour, lambda: not runs.is_touring),
+    ]
+
+
+def _preset_commands(frame: Frame) -> list[Command]:
+    def on_page() -> bool:
+        return frame.page == "presets"
+
+    return [
+        Command("preset.run", "Run this preset", "Ctrl+Return", lambda: frame.preset_command("run"), on_page),
+        Command("preset.check", "Check this preset", "Ctrl+E", lambda: frame.preset_command("check"), on_page),
+        Command("preset.save", "Save this preset", "Ctrl+S", lambda: frame.preset_command("save"), on_page),
+    ]
+
+
+def _window_commands(frame: Frame) -> list[Command]:
+    return [
+        Command("page.runs", "Go to Runs", "Ctrl+1", lambda: frame.show_page("runs")),
+        Command("page.presets", "Go to Presets", "Ctrl+2", lambda: frame.show_page("presets")),
+        Command("page.help", "Help", "F1", lambda: frame.show_page("help")),
+        Command("window.palette", "Search or do…", "Ctrl+K", frame.open_palette),
+        Command("window.back", "Back", "Esc", frame.go_back),
+        Command("window.theme", "Switch between light and dark", "Ctrl+T", frame.toggle_theme),
+        Command("window.quit", "Quit; runs go on", "Ctrl+Q", lambda: _close(frame)),
+    ]
+
+
+def _close(frame: Frame) -> None:
+    frame.close()
+
+
+class Keys(QObject):
+    """Makes the table's shortcuts work in one window, also where a text field would take them for itself."""
+
+    def __init__(self, window: QWidget, commands: list[Command]) -> None:
+        super().__init__(window)
+        self._window = window
+        self._rows: dict[str, list[Command]] = {}
+        for command in commands:
+            for key in _spellings(command.shortcut):
+                self._rows.setdefault(key, []).append(command)
+        for key in self._rows:
+            QShortcut(QKeySequence(key), window, partial(self.press, key))
+        if (application := QApplication.instance()) is not None:
+            application.installEventFilter(self)
+
+    def press(self, key: str) -> None:
+        """Run the first enabled command of a shortcut."""
+        command = next((row for row in self._rows[key] if row.enabled()), None)
+        if command is not None:
+            command.run()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802  Qt's name
+        """Keep text fields from claiming a shortcut of ours, as Ctrl+K (delete to the end of the line) is one."""
+        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent):
+            key = QKeySequence(event.keyCombination()).toString()
+            if "Ctrl+" in key and key in self._rows:
+                event.ignore()
+                return True
+        return False
+
+
+def _spellings(shortcut: str) -> list[str]:
+    """The shortcut and what else a keyboard may call it: the second Enter key, the shifted full stop."""
+    if not shortcut:
+        return []
+    also = {"Ctrl+Return": "Ctrl+Enter", "Ctrl+Shift+.": "Ctrl+>"}
+    return [shortcut, also[shortcut]] if shortcut in also else [shortcut]

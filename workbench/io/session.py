@@ -1,0 +1,211 @@
+"""What is alive behind a window: the runs of its workspace, the one on show, and the engines it starts."""
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from engine.contract import commands
+from engine.contract.commands import Ask
+from engine.contract.run_dir import RunDir
+from workbench.io import engine_process, preset_files
+from workbench.io.background import Background
+from workbench.io.engine_process import Answer, Failed, Refused, Started
+from workbench.io.run_feed import RunFeed
+from workbench.io.run_reader import RunReader
+from workbench.io.runs_folder import RunsFolder, Scan
+from workbench.io.system_readings import SystemReadings
+from workbench.io.workspace import Workspace
+from workbench.state.run_index import RunIndex
+
+TOUR_POLL_MS = 500
+
+
+class Session(QObject):
+    """Emits what changed; its methods are all that a window can ask for. Nothing here waits.
+
+    runs_changed: the index differs. shown: feed and reader of another run. refused: a preset's faults.
+    said: a sentence for the person. busy: what is being waited for, "" when nothing is.
+    """
+
+    runs_changed = Signal()
+    shown = Signal(object, object)
+    refused = Signal(object)
+    planned = Signal(object)
+    preset_saved = Signal(object, str)
+    said = Signal(str)
+    busy = Signal(str)
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self.workspace = workspace
+        self.index = RunIndex()
+        self.feed: RunFeed | None = None
+        self.background = Background(threads=3)
+        self.readings = SystemReadings(self.background)
+        self.is_alone = True
+        self.has_looked = False
+        self._folder = RunsFolder(workspace.runs, self.background)
+        self._folder.changed.connect(self._scanned)
+        self._wanted: Path | None = None
+        self._tour: subprocess.Popen[bytes] | None = None
+        self._tour_timer = QTimer(self, interval=TOUR_POLL_MS)
+        self._tour_timer.timeout.connect(self._look_at_tour)
+
+    @property
+    def is_touring(self) -> bool:
+        return self._tour is not None
+
+    def start(self) -> None:
+        """Take the workspace and begin to look. Raises OSError if the folder cannot be made."""
+        self.is_alone = self.workspace.open()
+        self._folder.start()
+
+    def close(self) -> None:
+        """Stop looking. Engines go on."""
+        for timer in (self._folder, self._tour_timer, self.readings):
+            timer.stop()
+        if self.feed is not None:
+            self.feed.close()
+        self.background.close()
+        self.workspace.close()
+
+    def show(self, path: Path) -> None:
+        """Put a run on show: read it and follow it."""
+        if self.feed is not None and self.feed.run.path == path:
+            return
+        if self.feed is not None:
+            self.feed.close()
+            self.feed.deleteLater()
+        run = RunDir(path)
+        self.feed = RunFeed(run, self.background)
+        self.shown.emit(self.feed, RunReader(run, self.background))
+        self.feed.start()
+
+    def show_when_there(self, wanted: Path) -> None:
+        """Put a run on show as soon as the folder lists it."""
+        self._wanted = wanted
+        self._folder.look()
+
+    def ask(self, ask: Ask) -> None:
+        """Write a request beside the run on show; its engine obeys between two steps."""
+        if self.feed is None:
+            return
+        file = self.feed.run.commands
+        self.background.submit(lambda: commands.send(file, ask), lambda _: None, self._could_not_ask)
+
+    def resume(self) -> None:
+        """Start an engine that goes on with the run on show."""
+        if self.feed is None:
+            return
+        run, workspace = self.feed.run.path, self.workspace.path
+        self._start(lambda: engine_process.resume_run(run, workspace), "resuming the run")
+
+    def launch(self, text: str, origin: Path | None) -> None:
+        """Start a run of a preset's text. origin: the file it came from, whose name the run takes by default."""
+        workspace, home = self.workspace.path, self._home(origin)
+        self._start(
+            lambda: engine_process.start_run(_file_of(text, origin, workspace), workspace, home), "starting a run"
+        )
+
+    def check(self, text: str, origin: Path | None) -> None:
+        """Ask the engine for the plan of a preset's text."""
+        workspace, home = self.workspace.path, self._home(origin)
+        self.busy.emit("checking the preset")
+        self.background.submit(
+            lambda: engine_process.check_preset(_file_of(text, origin, workspace), workspace, home),
+            self._checked,
+            lambda error: self._answered(Failed(str(error))),
+        )
+
+    def save_preset(self, text: str, path: Path) -> None:
+        """Write a preset; `preset_saved` says when it is on the disk."""
+        self.background.submit(
+            lambda: preset_files.save(path, text), lambda _: self.preset_saved.emit(path, text), self._could_not_save
+        )
+
+    def keep_unsaved(self, kept: preset_files.Kept | None) -> None:
+        """Remember what is typed and not saved, over a crash or a closed window."""
+        workspace = self.workspace.path
+        self.background.submit(lambda: preset_files.keep_unsaved(workspace, kept), lambda _: None, self._could_not_save)
+
+    def start_tour(self) -> None:
+        """Start both tour runs; each is put on show as it appears."""
+        if self._tour is not None:
+            return
+        try:
+            self._tour = engine_process.start_tour(self.workspace.path)
+        except OSError as error:
+            self.said.emit(f"The tour could not start: {error.strerror}.")
+            return
+        self.busy.emit("starting the tour")
+        self._tour_timer.start()
+        self.runs_changed.emit()
+
+    def _home(self, origin: Path | None) -> Path:
+        """The folder from which a preset's relative paths are looked up first."""
+        return origin.parent if origin is not None and origin.parent.is_dir() else self.workspace.path
+
+    def _start(self, job: Callable[[], Answer], what: str) -> None:
+        self.busy.emit(what)
+        self.background.submit(job, self._answered, lambda error: self._answered(Failed(str(error))))
+
+    def _answered(self, answer: Answer) -> None:
+        self.busy.emit("")
+        match answer:
+            case Started(run):
+                if self.feed is not None and self.feed.run.path == run:
+                    self.feed.wake()
+                self.show_when_there(run)
+            case Refused():
+                self.refused.emit(answer)
+            case Failed(message):
+                self.said.emit(message)
+
+    def _checked(self, answer: Answer | dict[str, object]) -> None:
+        if isinstance(answer, dict):
+            self.busy.emit("")
+            self.planned.emit(answer)
+        else:
+            self._answered(answer)
+
+    def _scanned(self, scan: Scan) -> None:
+        fresh = [summary for summary in scan.changed if summary.run.path not in self.index]
+        is_first, self.has_looked = not self.has_looked, True
+        self.index.update(scan.changed, scan.gone)
+        self.runs_changed.emit()
+        if self.feed is not None and any(summary.run.path == self.feed.run.path for summary in scan.changed):
+            self.feed.wake()
+        if self._wanted is not None and self._wanted in self.index:
+            wanted, self._wanted = self._wanted, None
+            self.show(wanted)
+        elif fresh and self.is_touring and not is_first:
+            self.busy.emit("")
+            self.show(max(fresh, key=lambda summary: summary.run.path.name).run.path)
+
+    def _look_at_tour(self) -> None:
+        if self._tour is None or (code := self._tour.poll()) is None:
+            return
+        self._tour = None
+        self._tour_timer.stop()
+        self.busy.emit("")
+        if code == 1:
+            words = engine_process.last_words(engine_process.tour_log(self.workspace.path))
+            self.said.emit(words or "The tour ended early; tour.log in the workspace has the details.")
+        self.runs_changed.emit()
+
+    def _could_not_ask(self, error: Exception) -> None:
+        self.said.emit(f"The request could not be written: {error}. Is the disk full?")
+
+    def _could_not_save(self, error: Exception) -> None:
+        self.said.emit(f"The preset could not be saved: {error}. Save it to another folder.")
+
+
+def _file_of(text: str, origin: Path | None, workspace: Path) -> Path:
+    """A file with this text: the origin itself if it says the same, so that paths in it stay relative to it."""
+    if origin is not None and origin.is_file() and origin.read_text("utf-8", "replace") == text:
+        return origin
+    stem = origin.stem if origin is not None else f"run-{time.strftime('%H%M%S')}"
+    return engine_process.keep_draft(text, stem, workspace)

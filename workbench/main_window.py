@@ -1,0 +1,342 @@
+"""The window: places the pages, and joins what they ask for to the commands. It owns no behaviour of its own."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from PySide6.QtCore import QByteArray, QTimer
+from PySide6.QtGui import QCloseEvent, QShowEvent
+from PySide6.QtWidgets import QMainWindow, QStackedWidget, QWidget
+
+from engine.contract.status import Status
+from workbench import theme
+from workbench.commands import Command, Keys, table
+from workbench.error_reporting import ErrorReporter
+from workbench.io import engine_process, preset_files
+from workbench.io.run_feed import RunFeed
+from workbench.io.run_reader import RunReader
+from workbench.io.session import Session
+from workbench.io.workspace import Workspace, list_presets
+from workbench.state import figures
+from workbench.theme import Appearance, Theme
+from workbench.views.header import Header
+from workbench.views.help_page import HelpPage
+from workbench.views.labels import column, row
+from workbench.views.palette import Entry, Palette
+from workbench.views.rail import Rail
+from workbench.views.runs_page import RunsPage
+from workbench.views.status_line import NoticeLine, StatusLine
+
+if TYPE_CHECKING:
+    from workbench.views.preset_page import PresetPage
+    from workbench.views.run_page import RunPage
+
+PAGES = [("runs", "Runs", "Ctrl+1"), ("presets", "Presets", "Ctrl+2")]
+HELP = ("help", "Help", "F1")
+TITLES = {name: title for name, title, _ in [*PAGES, HELP]}
+PULSE_MS = 1000
+AUTOSAVE_MS = 2000
+SMOOTHING = 0.9
+
+
+class MainWindow(QMainWindow):
+    """One window on one workspace. wanted: name of the run to open on, "" to choose."""
+
+    def __init__(self, workspace: Workspace, appearance: Appearance, errors: ErrorReporter, wanted: str = "") -> None:
+        super().__init__()
+        self.session = Session(workspace)
+        self.page = "runs"
+        self._before = "runs"
+        self._wanted = wanted
+        self._appearance = appearance
+        self._settings = workspace.settings()
+        self.commands = table(self, self.session)
+        self._by_id = {command.id: command for command in self.commands}
+        self.keys = Keys(self, self.commands)
+        self.rail = Rail(PAGES, HELP)
+        self.header = Header()
+        self.notice = NoticeLine()
+        self.runs = RunsPage()
+        self.presets: PresetPage | None = None
+        self.help: HelpPage | None = None
+        self.status_line = StatusLine()
+        self._stack = QStackedWidget()
+        self._place()
+        self.palette_box = Palette(self)
+        self._join()
+        errors.happened.connect(lambda text, details: self.notice.say(text, details=details))
+        self._autosave = QTimer(self, singleShot=True, interval=AUTOSAVE_MS)
+        self._autosave.timeout.connect(self._keep_unsaved)
+        self._pulse = QTimer(self, interval=PULSE_MS)
+        self._pulse.timeout.connect(self._show_pulse)
+        self._set_theme(appearance.theme)
+        self._restore()
+
+    # ------------------------------------------------------------------------------------------ what commands ask
+
+    @property
+    def status(self) -> Status | None:
+        return self.session.feed.status if self.session.feed is not None else None
+
+    @property
+    def run_path(self) -> Path | None:
+        return self.session.feed.run.path if self.session.feed is not None else None
+
+    def show_page(self, name: str) -> None:
+        if name != self.page:
+            self._before, self.page = self.page, name
+        page = self._build_page(name)
+        self._stack.setCurrentWidget(page)
+        self.rail.show_page(name)
+        self.header.show_title(TITLES[name])
+        page.setFocus()
+
+    def go_back(self) -> None:
+        """Out of what is open: the palette, a zoom or cursor, a page."""
+        if self.palette_box.isVisible():
+            self.palette_box.dismiss()
+        elif self.page != "runs":
+            self.show_page(self._before if self._before != self.page else "runs")
+        elif self.runs.run is None or not self.runs.run.board.let_go():
+            self.runs.list.focus()
+
+    def open_palette(self) -> None:
+        if self.palette_box.isVisible():
+            self.palette_box.dismiss()
+        else:
+            self.palette_box.open([*self._command_entries(), *self._run_entries(), *self._preset_entries()])
+
+    def toggle_theme(self) -> None:
+        self._appearance.choose("light" if self._appearance.theme.name == "dark" else "dark")
+
+    def open_as_preset(self) -> None:
+        if self.runs.run is not None:
+            self.runs.run.preset.reuse()
+
+    def open_folder(self) -> None:
+        if self.runs.run is not None:
+            self.runs.run.files.open_folder()
+
+    def show_tab(self, name: str) -> None:
+        self.show_page("runs")
+        self.runs.build_run_page().show_tab(name)
+
+    def step_run(self, by: int) -> None:
+        self.runs.list.step(by)
+
+    def reset_zoom(self) -> None:
+        if self.runs.run is not None:
+            self.runs.run.board.link.reset()
+
+    def preset_command(self, name: str) -> None:
+        page = cast("PresetPage", self._build_page("presets"))
+        {"run": page.run, "check": page.check, "save": page.save}[name]()
+
+    def run_command(self, command_id: str) -> None:
+        command = self._by_id[command_id]
+        if command.enabled():
+            command.run()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether what was asked for is there to be seen: the runs listed, the shown one read and judged."""
+        if not self.session.has_looked:
+            return False
+        feed = self.session.feed
+        return not len(self.session.index) or (feed is not None and feed.has_caught_up and feed.status is not None)
+
+    # ------------------------------------------------------------------------------------------ its life
+
+    def start(self) -> None:
+        """Begin to look at the workspace. Raises OSError if its folder cannot be made."""
+        self.session.start()
+        if not self.session.is_alone:
+            text = "Another window shows this workspace too. Both work; each shows what the other starts."
+            self.notice.say(text, is_error=False)
+        self.status_line.show_part("workspace", f"workspace {self.session.workspace.shown}")
+        self.session.readings.start()
+        self._pulse.start()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        QTimer.singleShot(0, self, lambda: self.runs.build_run_page())
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Runs go on; only the looking ends."""
+        self._save()
+        self._keep_unsaved()
+        for timer in (self._pulse, self._autosave):
+            timer.stop()
+        self.runs.close_down()
+        self.session.close()
+        super().closeEvent(event)
+
+    # ------------------------------------------------------------------------------------------ placing and joining
+
+    def _place(self) -> None:
+        self.setWindowTitle("Plumbline")
+        self.setMinimumSize(900, 560)
+        self._stack.addWidget(self.runs)
+        inner = column(self.header, self.notice, self._stack, self.status_line, space=2)
+        inner.setContentsMargins(theme.SPACE[4], theme.SPACE[3], theme.SPACE[4], theme.SPACE[2])
+        inner.setStretch(2, 1)
+        frame = row(self.rail, space=0)
+        frame.addLayout(inner, 1)
+        ground = QWidget()
+        theme.set_role(ground, "page")
+        ground.setLayout(frame)
+        self.setCentralWidget(ground)
+        self.rail.show_page("runs")
+        self.header.show_title(TITLES["runs"])
+
+    def _join(self) -> None:
+        self.rail.chosen.connect(self.show_page)
+        self.header.search_wanted.connect(self.open_palette)
+        self.runs.run_chosen.connect(self._show_run)
+        self.runs.preset_wanted.connect(lambda: self.show_page("presets"))
+        self.runs.tour_wanted.connect(lambda: self.run_command("tour.start"))
+        self.runs.run_page_built.connect(self._join_run_page)
+        session = self.session
+        session.runs_changed.connect(self._runs_changed)
+        session.shown.connect(self._run_shown)
+        session.refused.connect(self._refused)
+        session.said.connect(lambda text: self.notice.say(text, details=text))
+        session.busy.connect(self._show_busy)
+        session.readings.read.connect(self.header.show_readings)
+        self._appearance.changed.connect(self._set_theme)
+
+    def _join_run_page(self, page: "RunPage") -> None:
+        page.asked.connect(self.run_command)
+        page.reuse_wanted.connect(self._reuse)
+        page.set_theme(self._appearance.theme)
+        page.header.set_smoothing(float(str(self._settings.value("smoothing", SMOOTHING))))
+        page.smoothing_changed.connect(lambda weight: self._settings.setValue("smoothing", weight))
+        state = self._settings.value("split/run")
+        if isinstance(state, QByteArray):
+            page.split.restoreState(state)
+
+    def _build_page(self, name: str) -> QWidget:
+        """A page, made when it is first wanted."""
+        if name == "help":
+            if self.help is None:
+                self.help = HelpPage([(c.title, c.shortcut) for c in self.commands if c.shortcut])
+                self._stack.addWidget(self.help)
+            return self.help
+        if name == "presets":
+            return self.presets or self._build_preset_page()
+        return self.runs
+
+    def _build_preset_page(self) -> QWidget:
+        from workbench.views.preset_page import PresetPage
+
+        page = self.presets = PresetPage()
+        page.set_workspace(self.session.workspace.path)
+        page.run_requested.connect(self.session.launch)
+        page.check_requested.connect(self.session.check)
+        page.save_requested.connect(self.session.save_preset)
+        self.session.preset_saved.connect(page.show_saved)
+        page.draft_changed.connect(self._autosave.start)
+        page.apply_theme(self._appearance.theme)
+        if (kept := preset_files.read_unsaved(self.session.workspace.path)) is not None:
+            page.open_text(kept.text, kept.name)
+        self._stack.addWidget(page)
+        return page
+
+    # ------------------------------------------------------------------------------------------ what is new
+
+    def _runs_changed(self) -> None:
+        index = self.session.index
+        self.runs.show_index(index, is_touring=self.session.is_touring)
+        running = len(index.alive())
+        self.status_line.show_part("running", f"{figures.count(running)} running" if running else "nothing running")
+        if self.session.feed is None and (first := self._first_run()) is not None:
+            self.session.show(first)
+
+    def _first_run(self) -> Path | None:
+        index = self.session.index
+        found = index.find(self._wanted) if self._wanted else index.first_to_show()
+        return found.run.path if found is not None else None
+
+    def _show_run(self, path: Path) -> None:
+        self.session.show(path)
+
+    def _run_shown(self, feed: RunFeed, reader: RunReader) -> None:
+        self.runs.show_run(feed, reader)
+        if self.page == "presets":
+            self.show_page("runs")
+
+    def _refused(self, refused: engine_process.Refused) -> None:
+        self.show_page("presets")
+        cast("PresetPage", self.presets).show_launch_faults(refused.faults)
+
+    def _reuse(self, text: str) -> None:
+        page = cast("PresetPage", self._build_page("presets"))
+        page.open_text(text, f"{self.session.feed.run.name}-again" if self.session.feed else "new")
+        self.show_page("presets")
+
+    def _keep_unsaved(self) -> None:
+        if self.presets is not None:
+            left = self.presets.unsaved()
+            self.session.keep_unsaved(preset_files.Kept(left.name, left.text) if left else None)
+
+    def _show_busy(self, what: str) -> None:
+        self.status_line.show_part("busy", f"{what} …" if what else "")
+        if self.presets is not None:
+            self.presets.set_busy(what)
+
+    def _show_pulse(self) -> None:
+        feed = self.session.feed
+        alive = feed is not None and feed.status is not None and feed.status.is_alive
+        age = time.time() - feed.heartbeat if feed is not None and feed.heartbeat else 0.0
+        self.status_line.show_part("pulse", f"engine heartbeat {figures.ago(age)}" if alive and age else "")
+
+    def _set_theme(self, colours: Theme) -> None:
+        self.rail.set_theme(colours)
+        self.runs.set_theme(colours)
+        if self.presets is not None:
+            self.presets.apply_theme(colours)
+        self.setWindowIcon(theme.icon("plumb", colours.colour("accent"), 32))
+
+    # ------------------------------------------------------------------------------------------ palette
+
+    def _command_entries(self) -> list[Entry]:
+        def entry(command: Command) -> Entry:
+            return Entry(command.title, "action", command.shortcut, command.run, command.enabled())
+
+        return [entry(command) for command in self.commands if command.id != "window.palette"]
+
+    def _run_entries(self) -> list[Entry]:
+        def entry(path: Path, name: str, state: str) -> Entry:
+            return Entry(name, "run", f"{state}  {path.name[:15]}", lambda: self._open_run(path))
+
+        return [entry(s.run.path, s.run.name, s.status.state) for s in self.session.index.newest_first()]
+
+    def _preset_entries(self) -> list[Entry]:
+        def entry(path: Path) -> Entry:
+            return Entry(path.stem, "preset", path.parent.name, lambda: self._open_preset(path))
+
+        return [entry(path) for path in list_presets(self.session.workspace)]
+
+    def _open_run(self, path: Path) -> None:
+        self.show_page("runs")
+        self._show_run(path)
+
+    def _open_preset(self, path: Path) -> None:
+        self.show_page("presets")
+        cast("PresetPage", self.presets).open_preset(path)
+
+    # ------------------------------------------------------------------------------------------ arrangement
+
+    def _save(self) -> None:
+        self._settings.setValue("geometry", self.saveGeometry())
+        self._settings.setValue("theme", self._appearance.choice)
+        self._settings.setValue("split/runs", self.runs.split.saveState())
+        if self.runs.run is not None:
+            self._settings.setValue("split/run", self.runs.run.split.saveState())
+        self._settings.sync()
+
+    def _restore(self) -> None:
+        for key, restore in (("geometry", self.restoreGeometry), ("split/runs", self.runs.split.restoreState)):
+            state = self._settings.value(key)
+            if isinstance(state, QByteArray):
+                restore(state)

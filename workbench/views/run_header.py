@@ -1,0 +1,162 @@
+"""Which run this is, how it stands, and what can be asked of it."""
+
+import math
+import time
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QMenu, QProgressBar, QPushButton, QSlider, QToolButton, QWidget
+
+from engine.contract.run_dir import RunDir
+from engine.contract.status import Status
+from workbench import theme
+from workbench.state import figures
+from workbench.state.run import RunState
+from workbench.theme import Theme
+from workbench.views.labels import Elided, StateMark, column, label, row, tip
+
+#: The slider's 0…99 as the weight of the smoothed line: finer where it matters, near 1.
+SMOOTHING_STEPS = 99
+
+
+def facts(state: RunState, status: Status, parents: list[str], now: float) -> str:
+    """Where the run stands, in one line. now: seconds since the epoch."""
+    parts: list[str] = []
+    if state.phase is not None and status.is_alive:
+        done = state.phase.progress
+        parts.append(state.phase.what + (f" {figures.share(done)}" if done is not None else ""))
+    if state.step or state.steps:
+        parts.append(figures.progress(state.step, state.steps or None))
+    if state.step and not math.isnan(state.seconds_per_step):
+        parts.append(figures.pace(state.seconds_per_step))
+    if status.state == "running":
+        parts.append(figures.left(state.seconds_left))
+    elif not status.is_alive and not math.isnan(state.last_time):
+        parts.append(figures.ago(now - state.last_time))
+    if parents:
+        parts.append(f"from {', '.join(parents)}")
+    return "   ·   ".join(part for part in parts if part)
+
+
+def how_it_ended(status: Status) -> str:
+    """One line: how it died, and what to do about it."""
+    if status.state not in ("failed", "crashed", "stopped"):
+        return ""
+    sentence = status.sentence[:1].upper() + status.sentence[1:]
+    remedy = status.remedy[:1].upper() + status.remedy[1:]
+    return f"{sentence}. {remedy}." if remedy else f"{sentence}."
+
+
+class RunHeader(QFrame):
+    """Emits `asked` with the id of a command, and `smoothing_changed` with a weight."""
+
+    asked = Signal(str)
+    smoothing_changed = Signal(float)
+
+    def __init__(self) -> None:
+        super().__init__()
+        theme.set_role(self, "card")
+        self._name = Elided("title")
+        self._method = label(role="muted")
+        self._mark = StateMark()
+        self._facts = Elided("muted", Qt.TextElideMode.ElideRight)
+        self._ended = label(role="fault", wrap=True, selectable=True)
+        self._progress = QProgressBar(textVisible=False)
+        self._save = self._button("Save now", "run.save", "Ctrl+S")
+        self._pause = self._button("Pause", "run.pause", "Ctrl+P")
+        self._resume = self._button("Resume", "run.resume", "Ctrl+R")
+        self._stop = self._make_stop()
+        self._smoothing = self._make_smoothing()
+        self._colours = theme.LIGHT
+        self._lay_out()
+
+    def show_run(self, run: RunDir) -> None:
+        self._name.set_full_text(run.name)
+        self._name.setToolTip(tip(run.path.name))
+        for widget in (self._mark, self._ended, self._progress):
+            widget.hide()
+        self._method.setText("")
+        self._facts.set_full_text("reading …")
+        self._show_buttons(None)
+
+    def show_state(self, state: RunState, status: Status, parents: list[str]) -> None:
+        self._method.setText(state.method.upper())
+        self._mark.show_state(status.state, self._colours)
+        self._mark.show()
+        self._facts.set_full_text(facts(state, status, parents, time.time()))
+        ended = how_it_ended(status)
+        self._ended.setText(ended)
+        self._ended.setVisible(bool(ended))
+        theme.set_role(self._ended, "muted" if status.state == "stopped" else "fault")
+        self._progress.setVisible(status.is_alive and state.fraction is not None)
+        self._progress.setRange(0, max(state.steps, 1))
+        self._progress.setValue(state.step)
+        self._show_buttons(status)
+
+    def show_reading(self, fraction: float) -> None:
+        self._facts.set_full_text(f"reading {figures.share(fraction)}")
+
+    def set_theme(self, colours: Theme) -> None:
+        self._colours = colours
+
+    def set_smoothing(self, weight: float) -> None:
+        self._smoothing.setValue(round(weight * 100))
+
+    def _button(self, text: str, command: str, keys: str) -> QPushButton:
+        button = QPushButton(text)
+        button.setToolTip(tip(f"{text}  {keys}"))
+        button.clicked.connect(lambda: self.asked.emit(command))
+        return button
+
+    def _make_stop(self) -> QToolButton:
+        stop = QToolButton()
+        stop.setText("Stop…")
+        stop.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(stop)
+        after = menu.addAction("Stop after this step\tCtrl+.")
+        now = menu.addAction("Stop now; the work since the last checkpoint is lost\tCtrl+Shift+.")
+        after.triggered.connect(lambda: self.asked.emit("run.stop"))
+        now.triggered.connect(lambda: self.asked.emit("run.stop_now"))
+        stop.setMenu(menu)
+        return stop
+
+    def _make_smoothing(self) -> QSlider:
+        slider = QSlider(Qt.Orientation.Horizontal)
+        slider.setRange(0, SMOOTHING_STEPS)
+        slider.setFixedWidth(96)
+        slider.setAccessibleName("Smoothing")
+        slider.setToolTip(tip("Weight of the past in the bold line; 0 shows the values as they are"))
+        slider.valueChanged.connect(lambda value: self.smoothing_changed.emit(value / 100))
+        return slider
+
+    def _lay_out(self) -> None:
+        words = row(self._name, self._method, None, space=2)
+        top = row(space=2)
+        top.addLayout(words, 1)
+        for button in (self._save, self._pause, self._resume, self._stop):
+            top.addWidget(button)
+        below = row(self._mark, self._facts, label("smoothing", "muted"), self._smoothing, space=3)
+        below.setStretch(1, 1)
+        layout = column(space=1)
+        layout.setContentsMargins(12, 10, 12, 10)
+        layout.addLayout(top)
+        layout.addLayout(below)
+        layout.addWidget(self._ended)
+        layout.addWidget(self._progress)
+        self.setLayout(layout)
+
+    def _show_buttons(self, status: Status | None) -> None:
+        """Only what can be asked now is there, so no button is ever dead."""
+        alive = status is not None and status.is_alive
+        paused = status is not None and status.state == "paused"
+        ended_early = status is not None and status.state in ("stopped", "failed", "crashed")
+        self._set_shown(self._save, alive)
+        self._set_shown(self._pause, alive and not paused)
+        self._set_shown(self._stop, alive)
+        self._set_shown(self._resume, paused or ended_early)
+        theme.set_role(self._resume, "primary" if paused or ended_early else "")
+
+    def _set_shown(self, button: QWidget, is_shown: bool) -> None:
+        """Hide or show; the keyboard's place moves on rather than getting lost."""
+        if not is_shown and button.hasFocus():
+            self.focusNextChild()
+        button.setVisible(is_shown)
