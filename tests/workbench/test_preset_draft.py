@@ -71,9 +71,7 @@ def valid_values(setting: Setting) -> st.SearchStrategy:
         counts = st.integers(int(low or 0), int((high or 10**9) - 1))
         return counts | st.sampled_from(setting.choices) if setting.choices else counts
     if setting.kind == "float":
-        return st.floats(
-            low, high, exclude_min=bounds.above is not None, exclude_max=bounds.below is not None
-        )
+        return st.floats(low, high, exclude_min=bounds.above is not None, exclude_max=bounds.below is not None)
     if setting.name == "device":
         return st.sampled_from(["auto", "cpu", "cuda:1"])
     if setting.name == "name":
@@ -163,10 +161,7 @@ def test_a_missing_key_is_added_where_its_section_has_it_by_order() -> None:
     draft = PresetDraft(COMMENTED)
     draft.set_value(("model", "dtype"), "float32")
     lines = draft.text.splitlines()
-    assert (
-        lines.index("  dtype: float32")
-        == lines.index("  scratch: {layers: 2, width: 64, heads: 2}  # small") + 1
-    )
+    assert lines.index("  dtype: float32") == lines.index("  scratch: {layers: 2, width: 64, heads: 2}  # small") + 1
 
 
 def test_a_missing_section_is_added_between_its_neighbours() -> None:

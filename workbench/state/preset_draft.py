@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -30,6 +30,16 @@ class Unsaved:
     text: str
 
 
+@dataclass(frozen=True)
+class Change:
+    """What a person wants of one setting. value: the new one; for `type` the text typed, for `add` and `kind`
+    the kind of item, for `switch` whether the section is on."""
+
+    what: Literal["set", "type", "reset", "add", "kind", "switch", "method"]
+    key: Key
+    value: Any = None
+
+
 class PresetDraft:
     """The text, what it says, and how to change it.
 
@@ -47,6 +57,7 @@ class PresetDraft:
         self._launch_faults: list[Fault] = []
         self._read = read_draft(text)
         self._values = self._read.data
+        self._spellings = preset_edit.spellings(text) if self.is_readable else {}
         self._schema = PRESETS.get(str(self._values.get("method")), next(iter(PRESETS.values())))
 
     # ------------------------------------------------------------------------------------------ what it says
@@ -102,6 +113,17 @@ class PresetDraft:
     def sections(self) -> tuple[Section, ...]:
         return sections_of(self._schema)
 
+    def setting_at(self, key: Key) -> Setting:
+        """The setting of that key, also one within an item of a list. Raises KeyError."""
+        settings = [setting for section in self.sections() for setting in section.settings]
+        for setting in settings:
+            if setting.key == key:
+                return setting
+            if setting.variants and setting.key == key[:-2]:
+                kind = self.value(setting)[key[-2]]["kind"]
+                return next(s for s in settings_of(setting.variants[kind], key[:-1]) if s.key == key)
+        raise KeyError(key)
+
     def is_written(self, key: Key) -> bool:
         holder = self._holder(key)
         return (key[-1] in holder) if isinstance(holder, dict) else False
@@ -110,6 +132,10 @@ class PresetDraft:
         """What holds for the setting: what the text says, else its default."""
         holder = self._holder(setting.key)
         return holder.get(setting.name, setting.default) if isinstance(holder, dict) else setting.default
+
+    def spelling(self, setting: Setting) -> str:
+        """How the text writes a number, such as 1e-5; empty for what is not written or no number."""
+        return self._spellings.get(setting.key, "") if setting.kind in ("int", "float") else ""
 
     def differs_from_default(self, setting: Setting) -> bool:
         return not setting.required and self.value(setting) != setting.default
@@ -145,6 +171,25 @@ class PresetDraft:
 
     # ------------------------------------------------------------------------------------------- changing it
 
+    def apply(self, change: Change) -> None:
+        """Do what a form asks; typing in one field is one step of undo until `end_burst`."""
+        burst = ".".join(map(str, change.key)) if change.what in ("set", "type") else ""
+        match change.what:
+            case "set":
+                self.set_value(change.key, change.value, burst=burst)
+            case "type":
+                self.set_typed(self.setting_at(change.key), change.value, burst=burst)
+            case "reset":
+                self.reset(change.key)
+            case "add":
+                self.add_item(self.setting_at(change.key), change.value)
+            case "kind":
+                self.change_item(self.setting_at(change.key[:-1]), int(change.key[-1]), change.value)
+            case "switch":
+                self.switch_section(next(s for s in self.sections() if s.key == change.key), change.value)
+            case "method":
+                self.set_method(change.value)
+
     def set_text(self, text: str, *, burst: str = "") -> None:
         if text == self.text:
             return
@@ -173,9 +218,7 @@ class PresetDraft:
         except YamlError:
             value = typed
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        self.set_value(
-            setting.key, value if is_number else typed, written=typed if is_number else None, burst=burst
-        )
+        self.set_value(setting.key, value if is_number else typed, written=typed if is_number else None, burst=burst)
 
     def reset(self, key: Key) -> None:
         """Back to the default, by taking the key out of the text."""
@@ -265,6 +308,7 @@ class PresetDraft:
         self._read = read_draft(self.text)
         if self.is_readable:
             self._values = self._read.data
+            self._spellings = preset_edit.spellings(self.text)
         self._schema = PRESETS.get(str(self._values.get("method")), self._schema)
 
     def _forget_oldest(self) -> None:

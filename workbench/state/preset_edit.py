@@ -60,6 +60,24 @@ def without(text: str, key: Key, names_at: NamesAt) -> str:
     return changed
 
 
+def spellings(text: str) -> dict[Key, str]:
+    """Each plain scalar of a text that `load_yaml` has accepted, as it is written there."""
+    found: dict[Key, str] = {}
+    _note_spellings(_compose(text), (), found)
+    return found
+
+
+def _note_spellings(node: yaml.Node | None, key: Key, found: dict[Key, str]) -> None:
+    if isinstance(node, yaml.ScalarNode) and node.style is None:
+        found[key] = str(node.value)
+    elif isinstance(node, yaml.MappingNode):
+        for named, value in node.value:
+            _note_spellings(value, (*key, named.value), found)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            _note_spellings(item, (*key, index), found)
+
+
 def scalar_text(value: Any) -> str:
     """One value as YAML on one line, in block and flow context alike."""
     if isinstance(value, dict):
@@ -155,9 +173,7 @@ def _set(text: str, key: Key, value: Any, names_at: NamesAt, written: str | None
     found = _child(parent, key[-1])
     if found is None:
         return _add(text, parent, key, value, names_at, written)
-    return _replace(
-        text, found, value, written, bool(parent.flow_style), isinstance(parent, yaml.SequenceNode)
-    )
+    return _replace(text, found, value, written, bool(parent.flow_style), isinstance(parent, yaml.SequenceNode))
 
 
 def _nested(key: Key, value: Any) -> str:
@@ -199,9 +215,7 @@ def _replace(
     return text[:start] + new + text[end:]
 
 
-def _add(
-    text: str, parent: yaml.CollectionNode, key: Key, value: Any, names_at: NamesAt, written: str | None
-) -> str:
+def _add(text: str, parent: yaml.CollectionNode, key: Key, value: Any, names_at: NamesAt, written: str | None) -> str:
     if not isinstance(parent, yaml.MappingNode):
         raise CannotEditError(f"{_dotted(key)} is not there to be changed")
     names = names_at(key[:-1])

@@ -233,9 +233,7 @@ def _bounds(metadata: list[Any]) -> Bounds:
 
 def least_item(kind: str, model: type[BaseModel]) -> dict[str, Any]:
     """The shortest item of that kind; what it still lacks is for the person to say, and shown as a fault."""
-    return {"kind": kind} | {
-        s.name: _first_guess(s) for s in settings_of(model) if s.required and s.name != "kind"
-    }
+    return {"kind": kind} | {s.name: _first_guess(s) for s in settings_of(model) if s.required and s.name != "kind"}
 
 
 def _first_guess(setting: Setting) -> Any:

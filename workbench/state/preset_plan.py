@@ -1,0 +1,80 @@
+"""What a preset will do, as far as its text alone says: no model is opened, no data is read."""
+
+from dataclasses import dataclass
+
+from engine.contract import settings
+from engine.contract.preset import GrpoPreset, Preset
+from workbench.state.figures import count, number
+
+#: Tokens of the byte tokenizer that models from scratch use: every byte, an end and a pad.
+BYTE_VOCABULARY = 258
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Short phrases for one line."""
+
+    model: str
+    work: str
+    data: str
+    writes: str
+
+    @property
+    def parts(self) -> list[str]:
+        return [part for part in (self.work, self.model, self.data, self.writes) if part]
+
+
+def plan_of(preset: Preset) -> Plan:
+    return Plan(_model(preset.model), _work(preset), _data(preset.data), _writes(preset))
+
+
+def scratch_parameters(scratch: settings.Scratch) -> int:
+    """Weights of the model that the engine builds: an MLP four times as wide as the hidden state.
+
+    llama and qwen2 have three matrices in it and a head of their own; gpt2 shares it with the embedding.
+    """
+    width = scratch.width
+    if scratch.family == "gpt2":
+        block = 12 * width * width + 13 * width
+        return (BYTE_VOCABULARY + scratch.context) * width + scratch.layers * block + 2 * width
+    bias = 3 * width if scratch.family == "qwen2" else 0
+    block = 16 * width * width + 2 * width + bias
+    return 2 * BYTE_VOCABULARY * width + scratch.layers * block + width
+
+
+def large(amount: int) -> str:
+    """A count of weights as people say it: 620 k, 135 M, 1.54 B."""
+    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if amount >= size:
+            return f"{number(amount / size)} {letter}"
+    return count(amount)
+
+
+def _model(model: settings.Model) -> str:
+    if model.path == "scratch" and model.scratch is not None:
+        return f"{large(scratch_parameters(model.scratch))} parameters from scratch"
+    how = f"LoRA rank {model.adapter.rank}" if model.adapter else "all weights"
+    name = model.path.rstrip("/").rsplit("/", 1)[-1]
+    return f"{name}, {how}"
+
+
+def _work(preset: Preset) -> str:
+    training = preset.training
+    if isinstance(preset, GrpoPreset):
+        answers = preset.rollout.completions_per_prompt
+        each = f"{training.batch_size} prompts \N{MULTIPLICATION SIGN} {answers} answers"
+        return f"{count(training.steps)} steps of {each}"
+    return f"{count(training.steps)} steps of {count(training.batch_size)} rows"
+
+
+def _data(data: settings.Data) -> str:
+    first, *rest = data.train
+    rows = f", {count(first.rows)} rows" if first.rows else ""
+    more = f" and {len(rest)} more" if rest else ""
+    return f"{first.path.rsplit('/', 1)[-1] if '/' in first.path else first.path}{rows}{more}"
+
+
+def _writes(preset: Preset) -> str:
+    every = preset.training.checkpoint_every
+    when = "at the end" if not every or every >= preset.training.steps else f"every {count(every)} steps"
+    return f"saves {when}"
