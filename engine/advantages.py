@@ -18,12 +18,14 @@ def group_relative_advantages(rewards: Tensor, *, scale: Scale, batch_std: Tenso
     group, by that of the whole step (`batch_std`, which more than one process must share), or not at all
     (Dr. GRPO, arXiv:2503.20783). The deviation is the sample's (n - 1), as in TRL.
     """
-    centred = rewards - rewards.mean(dim=1, keepdim=True)
-    if scale == "none":
-        return centred
+    # In float32 the mean of equal rewards can miss them by a rounding, and dividing by TINY makes that a push.
+    exact = rewards.double()
+    centred = exact - exact.mean(dim=1, keepdim=True)
     if scale == "batch":
-        return centred / ((rewards.std() if batch_std is None else batch_std) + TINY)
-    return centred / (rewards.std(dim=1, keepdim=True) + TINY)
+        centred = centred / ((exact.std() if batch_std is None else batch_std) + TINY)
+    elif scale == "group":
+        centred = centred / (exact.std(dim=1, keepdim=True) + TINY)
+    return centred.to(rewards.dtype)
 
 
 def kl_k3(logps: Tensor, reference_logps: Tensor) -> Tensor:
