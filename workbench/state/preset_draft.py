@@ -205,7 +205,7 @@ class PresetDraft:
 
     def set_value(self, key: Key, value: Any, *, written: str | None = None, burst: str = "") -> None:
         """Set one value; `written` is how a number was typed, which the text keeps."""
-        self.set_text(preset_edit.with_value(self.text, key, value, self._names_at, written), burst=burst)
+        self.set_text(preset_edit.with_value(self._readable(), key, value, self._names_at, written), burst=burst)
 
     def set_typed(self, setting: Setting, typed: str, *, burst: str = "") -> None:
         """Set a number, or a word that stands for one, as typed. What is neither is kept, and is a fault."""
@@ -222,11 +222,11 @@ class PresetDraft:
 
     def reset(self, key: Key) -> None:
         """Back to the default, by taking the key out of the text."""
-        self.set_text(preset_edit.without(self.text, key, self._names_at))
+        self.set_text(preset_edit.without(self._readable(), key, self._names_at))
 
     def add_item(self, setting: Setting, kind: str) -> None:
         item = least_item(kind, setting.variants[kind])
-        self.set_text(preset_edit.with_item(self.text, setting.key, item, self._names_at))
+        self.set_text(preset_edit.with_item(self._readable(), setting.key, item, self._names_at))
 
     def change_item(self, setting: Setting, index: int, kind: str) -> None:
         """Make an item another kind; what both kinds have stays."""
@@ -248,7 +248,7 @@ class PresetDraft:
     def set_method(self, method: str) -> None:
         """Change the method: common sections stay, the old method's go, what the new one needs comes."""
         model = PRESETS[method]
-        text = preset_edit.with_value(self.text, ("method",), method, self._names_at)
+        text = preset_edit.with_value(self._readable(), ("method",), method, self._names_at)
         for name in self.values:
             if name in self._schema.model_fields and name not in model.model_fields:
                 text = preset_edit.without(text, (name,), self._names_at)
@@ -290,6 +290,12 @@ class PresetDraft:
         self.origin, self.name, self._saved = path, path.stem, text
 
     # ------------------------------------------------------------------------------------------------ within
+
+    def _readable(self) -> str:
+        """The text, for an edit of one place of it. Raises CannotEditError while it is no YAML."""
+        if not self.is_readable and self.text.strip():
+            raise CannotEditError("the text cannot be read")
+        return self.text
 
     def _names_at(self, key: Key) -> list[str]:
         return contract_faults.settings_at(self._schema, key)
