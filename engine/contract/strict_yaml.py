@@ -84,11 +84,13 @@ class _GuardedLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen and key.value != "<<":
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key should be a word", problem_mark=key.start_mark)
+            if key.value in seen and key.value != "<<":
                 raise yaml.MarkedYAMLError(
                     problem=f"{key.value!r} is given twice; keep one of them", problem_mark=key.start_mark
                 )
-            seen.add(getattr(key, "value", ""))
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
