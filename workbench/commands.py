@@ -171,6 +171,11 @@ class Keys(QObject):
         return False
 
 
+def shown_key(shortcut: str) -> str:
+    """A shortcut as it is written on keyboards."""
+    return shortcut.replace("Return", "Enter")
+
+
 def _spellings(shortcut: str) -> list[str]:
     """The shortcut and what else a keyboard may call it: the second Enter key, the shifted full stop."""
     if not shortcut:

@@ -75,6 +75,7 @@ class ErrorReporter(QObject):
     def _write(self, text: str) -> None:
         path = self._folder / "window.log"
         try:
+            self._folder.mkdir(parents=True, exist_ok=True)
             if path.exists() and path.stat().st_size > LONGEST_LOG:
                 path.replace(path.with_suffix(".old.log"))
             with path.open("a", encoding="utf-8") as file:

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QMainWindow, QStackedWidget, QWidget
 
 from engine.contract.status import Status
 from workbench import theme
-from workbench.commands import Command, Keys, table
+from workbench.commands import Command, Keys, shown_key, table
 from workbench.error_reporting import ErrorReporter
 from workbench.io import engine_process, preset_files
 from workbench.io.run_feed import RunFeed
@@ -48,7 +48,8 @@ class MainWindow(QMainWindow):
         self.page = "runs"
         self._before = "runs"
         self._wanted = wanted
-        self._appearance = appearance
+        self.appearance = appearance
+        self.errors = errors
         self._settings = workspace.settings()
         self.commands = table(self, self.session)
         self._by_id = {command.id: command for command in self.commands}
@@ -98,7 +99,7 @@ class MainWindow(QMainWindow):
         elif self.page != "runs":
             self.show_page(self._before if self._before != self.page else "runs")
         elif self.runs.run is None or not self.runs.run.board.let_go():
-            self.runs.list.focus()
+            self.runs.list.view.setFocus()
 
     def open_palette(self) -> None:
         if self.palette_box.isVisible():
@@ -107,7 +108,7 @@ class MainWindow(QMainWindow):
             self.palette_box.open([*self._command_entries(), *self._run_entries(), *self._preset_entries()])
 
     def toggle_theme(self) -> None:
-        self._appearance.choose("light" if self._appearance.theme.name == "dark" else "dark")
+        self.appearance.choose("light" if self.appearance.theme.name == "dark" else "dark")
 
     def open_as_preset(self) -> None:
         if self.runs.run is not None:
@@ -203,12 +204,12 @@ class MainWindow(QMainWindow):
         session.said.connect(lambda text: self.notice.say(text, details=text))
         session.busy.connect(self._show_busy)
         session.readings.read.connect(self.header.show_readings)
-        self._appearance.changed.connect(self._set_theme)
+        self.appearance.changed.connect(self._set_theme)
 
     def _join_run_page(self, page: "RunPage") -> None:
         page.asked.connect(self.run_command)
         page.reuse_wanted.connect(self._reuse)
-        page.set_theme(self._appearance.theme)
+        page.set_theme(self.appearance.theme)
         page.header.set_smoothing(float(str(self._settings.value("smoothing", SMOOTHING))))
         page.smoothing_changed.connect(lambda weight: self._settings.setValue("smoothing", weight))
         state = self._settings.value("split/run")
@@ -219,7 +220,7 @@ class MainWindow(QMainWindow):
         """A page, made when it is first wanted."""
         if name == "help":
             if self.help is None:
-                self.help = HelpPage([(c.title, c.shortcut) for c in self.commands if c.shortcut])
+                self.help = HelpPage([(c.title, shown_key(c.shortcut)) for c in self.commands if c.shortcut])
                 self._stack.addWidget(self.help)
             return self.help
         if name == "presets":
@@ -236,7 +237,7 @@ class MainWindow(QMainWindow):
         page.save_requested.connect(self.session.save_preset)
         self.session.preset_saved.connect(page.show_saved)
         page.draft_changed.connect(self._autosave.start)
-        page.apply_theme(self._appearance.theme)
+        page.apply_theme(self.appearance.theme)
         if (kept := preset_files.read_unsaved(self.session.workspace.path)) is not None:
             page.open_text(kept.text, kept.name)
         self._stack.addWidget(page)
@@ -301,7 +302,7 @@ class MainWindow(QMainWindow):
 
     def _command_entries(self) -> list[Entry]:
         def entry(command: Command) -> Entry:
-            return Entry(command.title, "action", command.shortcut, command.run, command.enabled())
+            return Entry(command.title, "action", shown_key(command.shortcut), command.run, command.enabled())
 
         return [entry(command) for command in self.commands if command.id != "window.palette"]
 
@@ -329,7 +330,7 @@ class MainWindow(QMainWindow):
 
     def _save(self) -> None:
         self._settings.setValue("geometry", self.saveGeometry())
-        self._settings.setValue("theme", self._appearance.choice)
+        self._settings.setValue("theme", self.appearance.choice)
         self._settings.setValue("split/runs", self.runs.split.saveState())
         if self.runs.run is not None:
             self._settings.setValue("split/run", self.runs.run.split.saveState())

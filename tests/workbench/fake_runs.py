@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +14,6 @@ from engine.contract.rollouts import completion_line
 from engine.contract.run_dir import RunDir
 from engine.contract.status import own_identity
 
-BEGAN = 1_760_000_000.0
 SECONDS_A_STEP = 0.1
 SAMPLED_EVERY = 5
 ANSWERS = 8
@@ -78,13 +78,23 @@ def completion(step: int, index: int, noise: random.Random) -> str:
 class FakeEngine:
     """Writes a run step by step. Alive (lock held, own pid in process.json) from `begin` until `vanish`."""
 
-    def __init__(self, runs: Path, name: str, *, method: str = "grpo", steps: int = 300, stamp: str = "") -> None:
+    def __init__(
+        self,
+        runs: Path,
+        name: str,
+        *,
+        method: str = "grpo",
+        steps: int = 300,
+        stamp: str = "",
+        began: float | None = None,
+    ) -> None:
         preset = f"method: {method}\nname: {name}\nmodel: {{path: run:tour-sft}}\ntraining: {{steps: {steps}}}\n"
         path = runs / f"{stamp}-{name}" if stamp else None
         made = run_dir.create_at(path, preset) if path else run_dir.create(runs, name, preset)
         assert made is not None
         self.run: RunDir = made
         self.method, self.steps, self.step = method, steps, 0
+        self.began = time.time() if began is None else began
         self.noise = random.Random(name)  # noqa: S311  pictures should come out alike
         self._lock: IO[bytes] | None = None
 
@@ -92,7 +102,7 @@ class FakeEngine:
         self._lock = locks.hold(self.run.lock)
         assert self._lock is not None
         run_dir.write_json(self.run.process, own_identity() | {"pid": 2**22 + 1})
-        self.say(events.RunStarted(time=BEGAN, method=self.method, steps=self.steps))
+        self.say(events.RunStarted(time=self.began, method=self.method, steps=self.steps))
         return self
 
     def say(self, event: events.Event) -> None:
@@ -106,7 +116,7 @@ class FakeEngine:
     def _lines(self, steps: int, every: int) -> Iterator[str]:
         for _ in range(steps):
             self.step += 1
-            now = BEGAN + self.step * SECONDS_A_STEP
+            now = self.began + self.step * SECONDS_A_STEP
             values = values_at(self.method, self.step, self.steps, self.noise)
             yield events.event_line(events.Step(step=self.step, time=now, values=values))
             if every and self.step % every == 0:
@@ -122,9 +132,15 @@ class FakeEngine:
         self.run.checkpoint(self.step).mkdir(parents=True, exist_ok=True)
 
     def finish(self, reason: str = "finished", message: str = "") -> "FakeEngine":
-        now = BEGAN + self.step * SECONDS_A_STEP
+        now = self.began + self.step * SECONDS_A_STEP
         self.say(events.RunFinished.model_validate({"time": now, "reason": reason, "message": message}))
         return self.vanish(exit_code=0)
+
+    def age(self, seconds: float) -> "FakeEngine":
+        """Its last line is so old, as far as the disk tells."""
+        then = time.time() - seconds
+        os.utime(self.run.events, (then, then))
+        return self
 
     def vanish(self, **ended: object) -> "FakeEngine":
         """The engine is gone; `ended` is what its supervisor wrote, if it lived to write."""
@@ -143,17 +159,31 @@ class FakeEngine:
 
 def tour(workspace: Path, *, trained: int = 212) -> FakeEngine:
     """A workspace in the middle of the tour, with a past: what the pictures show. Returns the engine at work."""
-    runs = workspace / "runs"
-    failed = FakeEngine(runs, "smollm2-dpo", stamp="20251008-090000", steps=500).begin().train(3)
-    failed.finish("failed", "out of memory at step 3\nuse training.micro_batch_size: 4, then Resume")
-    crashed = FakeEngine(runs, "grpo-kl-0.1", stamp="20251008-100000", steps=400).begin().train(140)
-    crashed.vanish(signal=9)
-    stopped = FakeEngine(runs, "sft-helpful", method="sft", stamp="20251008-110000", steps=500).begin().train(140)
-    stopped.finish("stopped")
-    FakeEngine(runs, "tour-sft", method="sft", stamp="20251009-093000", steps=200).begin().train(200).finish()
-    engine = FakeEngine(runs, "tour-grpo", stamp="20251009-093100", steps=300).begin().train(trained)
+    past(workspace, "smollm2-grpo", "20251008-090000", steps=500, trained=3, hours=29).finish(
+        "failed", "out of memory at step 4\nuse training.micro_batch_size: 4, then Resume"
+    ).age(29 * 3600)
+    past(workspace, "grpo-kl-0.1", "20251008-100000", steps=400, trained=140, hours=26).vanish(signal=9).age(26 * 3600)
+    past(workspace, "sft-helpful", "20251008-110000", "sft", steps=500, trained=140, hours=5).finish("stopped").age(
+        18_000
+    )
+    past(workspace, "tour-sft", "20251009-093000", "sft", steps=200, trained=200, hours=0.08).finish().age(288)
+    engine = FakeEngine(workspace / "runs", "tour-grpo", stamp="20251009-093100", steps=300, began=time.time() - 21)
+    engine.begin().train(trained)
     engine.run.log.write_text("Plumbline engine\nmodel: 0.6 M parameters, all trained\n" + _log_lines(trained))
+    engine.run.heartbeat.touch()
     return engine
+
+
+def past(
+    workspace: Path, name: str, stamp: str, method: str = "grpo", *, steps: int, trained: int, hours: float
+) -> FakeEngine:
+    """A run that trained so many of its steps, so many hours ago."""
+    began = time.time() - 3600 * hours - trained * SECONDS_A_STEP
+    return (
+        FakeEngine(workspace / "runs", name, method=method, steps=steps, stamp=stamp, began=began)
+        .begin()
+        .train(trained)
+    )
 
 
 def _log_lines(steps: int) -> str:

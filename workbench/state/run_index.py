@@ -72,13 +72,13 @@ def _seconds_left(summary: Summary) -> float:
 def _ending(summary: Summary, now: float) -> str:
     if summary.status.state in ("failed", "crashed"):
         return summary.status.sentence
+    age = figures.ago(now - summary.time)
+    if summary.status.state == "stopped" and summary.steps:
+        return f"{figures.progress(summary.step, summary.steps)} · {age}"
     name = metrics.HEADLINE.get(summary.method, "loss")
-    parts = []
+    parts = [_steps(summary.step), age]
     if name in summary.values:
-        parts.append(f"{metrics.describe(name).title.lower()} {figures.number(summary.values[name])}")
-    unfinished = summary.status.state == "stopped" and summary.steps
-    parts.append(figures.progress(summary.step, summary.steps) if unfinished else _steps(summary.step))
-    parts.append(figures.ago(now - summary.time))
+        parts.insert(0, f"{metrics.describe(name).title.lower()} {figures.number(summary.values[name])}")
     return " · ".join(parts)
 
 

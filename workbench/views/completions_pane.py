@@ -25,9 +25,11 @@ from workbench.views.tables import Column, calm
 
 #: How many steps' completions are listed at once, the newest on top.
 STEPS_SHOWN = 6
+#: A slider's handle is higher than its groove, and would be cut off.
+HANDLE_HEIGHT = 20
 #: A fast run writes ten times a second; nobody reads that fast.
 REFRESH_MS = 250
-WIDTHS = {STEP: 72, PROMPT: 150, REWARD: 78, ADVANTAGE: 84, KL: 68}
+WIDTHS = {STEP: 72, PROMPT: 150, REWARD: 88, ADVANTAGE: 100, KL: 92}
 
 
 class CompletionsPane(QWidget):
@@ -53,7 +55,7 @@ class CompletionsPane(QWidget):
         self._chip = QPushButton()
         self._chip.clicked.connect(self.follow)
         self._slider = QSlider(Qt.Orientation.Horizontal)
-        self._slider.setFixedWidth(140)
+        self._slider.setFixedSize(140, HANDLE_HEIGHT)
         self._slider.setAccessibleName("Step whose completions are listed")
         self._slider.sliderMoved.connect(self.pin)
         self._slider.actionTriggered.connect(lambda _: self.pin(self._slider.sliderPosition()))
@@ -103,6 +105,19 @@ class CompletionsPane(QWidget):
 
     def showEvent(self, event: object) -> None:
         self._schedule()
+
+    @property
+    def rows(self) -> list[Completion]:
+        """What is listed now, newest first."""
+        return self._model.rows
+
+    @property
+    def detail_text(self) -> str:
+        return self._detail.text
+
+    def read(self, at: int) -> None:
+        """Choose a row, as a click does."""
+        self._table.selectRow(at)
 
     @property
     def waiting(self) -> int:

@@ -1,10 +1,10 @@
 """What a new workspace shows: what this is for, and one thing to do that works at once."""
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QPushButton, QWidget
 
 from workbench import theme
-from workbench.views.labels import column, label
+from workbench.views.labels import column, label, row
 
 PURPOSE = (
     "Plumbline aligns language models on your own machine. You edit a preset, press Run, and watch reward, KL and "
@@ -39,14 +39,13 @@ class FirstTime(QWidget):
         inner = column(*words, self._tour, self._preset, self._said, space=3)
         inner.setContentsMargins(32, 32, 32, 24)
         box.setLayout(inner)
-        outer = column(None, box, None)
-        outer.setAlignment(box, Qt.AlignmentFlag.AlignHCenter)
+        # Room on both sides, not an alignment: that would forget how high wrapped words get.
+        outer = column(None, None, space=0)
+        outer.insertLayout(1, row(None, box, None))
         self.setLayout(outer)
+        self.setFocusProxy(self._tour)
 
     def show_tour(self, is_running: bool) -> None:
         self._tour.setEnabled(not is_running)
         self._tour.setText("Starting the tour …" if is_running else "Run the two-minute tour")
         self._said.setText("The first curves come in a few seconds." if is_running else "")
-
-    def focus(self) -> None:
-        self._tour.setFocus()

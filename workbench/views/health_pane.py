@@ -71,6 +71,7 @@ class HealthPane(QWidget):
         super().__init__()
         self._sum = label(role="muted", selectable=True)
         self._table = PlainTable("What happened", COLUMNS)
+        self._sum.setContentsMargins(theme.SPACE[2], 0, 0, 0)
         self.setLayout(column(self._sum, self._table, space=1))
         self._colours = theme.LIGHT
         self._rows: list[Happening] = []
@@ -88,8 +89,9 @@ class HealthPane(QWidget):
         self._fill()
 
     @property
-    def sentence(self) -> str:
-        return self._sum.text()
+    def told(self) -> list[str]:
+        """What is listed, newest first."""
+        return [row.what for row in self._rows]
 
     def _fill(self) -> None:
         self._table.setRowCount(len(self._rows))

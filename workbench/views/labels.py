@@ -82,6 +82,10 @@ class Elided(QLabel):
             self._fit()
             self.updateGeometry()
 
+    @property
+    def full_text(self) -> str:
+        return self._full
+
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._fit()

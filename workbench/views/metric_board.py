@@ -165,6 +165,8 @@ class MetricBoard(QScrollArea):
         self._place(self._more_grid, shown, columns)
         word = "Fewer charts" if self._is_open else f"{len(self._rest)} more charts"
         self._more.setText(word)
+        sign = "chevron-up" if self._is_open else "chevron-down"
+        self._more.setIcon(theme.icon(sign, self._colours.colour("muted")))
         self._more.setVisible(bool(self._rest))
 
     def _place(self, grid: QGridLayout, names: list[str], columns: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from PySide6.QtCore import QEvent, QObject, QPoint, Qt
+from PySide6.QtCore import QEvent, QObject, QPoint, QSize, Qt
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QFrame, QLineEdit, QListWidget, QListWidgetItem, QWidget
 
@@ -12,7 +12,8 @@ from workbench.views.labels import column, label, row
 
 SHOWN = 60
 WIDTH = 560
-HEIGHT = 420
+ENTRY_HEIGHT = 34
+MOST_VISIBLE = 11
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,14 @@ def _points(wanted: str, there: str, prefer_starts: bool) -> float | None:
         total += 3 if at == last + 1 else 2 if _starts_word(there, at) else 1 / (1 + at - last)
         last = at
     return total
+
+
+def _rank(query: str, entry: Entry) -> float | None:
+    """By its title; failing that by its hint too, behind those whose title answers."""
+    points = score(query, entry.title)
+    if points is None and (points := score(query, f"{entry.title} {entry.hint}")) is not None:
+        points -= 100
+    return points
 
 
 def _starts_word(text: str, at: int) -> bool:
@@ -120,7 +129,7 @@ class Palette(QFrame):
         return True
 
     def _search(self, query: str) -> None:
-        ranked = [(score(query, f"{entry.title} {entry.hint}"), entry) for entry in self._entries]
+        ranked = [(_rank(query, entry), entry) for entry in self._entries]
         matching = [(points, entry) for points, entry in ranked if points is not None]
         if query:
             matching.sort(key=lambda pair: (pair[1].is_enabled, pair[0]), reverse=True)
@@ -131,6 +140,7 @@ class Palette(QFrame):
         for entry in self._found:
             self._add(entry)
         self._list.setCurrentRow(0)
+        self._place()
 
     def _add(self, entry: Entry) -> None:
         item = QListWidgetItem(self._list)
@@ -140,7 +150,7 @@ class Palette(QFrame):
         title.setEnabled(entry.is_enabled)
         face.setLayout(row(title, None, label(entry.hint, "muted"), label(entry.kind, "muted"), space=3, margin=1))
         face.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        item.setSizeHint(face.sizeHint())
+        item.setSizeHint(QSize(face.sizeHint().width(), ENTRY_HEIGHT))
         self._list.setItemWidget(item, face)
 
     def _choose(self) -> None:
@@ -153,5 +163,7 @@ class Palette(QFrame):
         parent = self.parentWidget()
         if parent is not None:
             size = parent.size()
-            self.resize(min(WIDTH, size.width() - 40), min(HEIGHT, size.height() - 80))
+            rows = max(1, min(len(self._found), MOST_VISIBLE))
+            height = rows * ENTRY_HEIGHT + self._field.sizeHint().height() + 3 * theme.SPACE[2] + 4
+            self.resize(min(WIDTH, size.width() - 40), min(height, size.height() - 80))
             self.move(QPoint((size.width() - self.width()) // 2, 48))

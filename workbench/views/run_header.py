@@ -4,7 +4,7 @@ import math
 import time
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QMenu, QProgressBar, QPushButton, QSlider, QToolButton, QWidget
+from PySide6.QtWidgets import QFrame, QMenu, QPushButton, QSlider, QToolButton, QWidget
 
 from engine.contract.run_dir import RunDir
 from engine.contract.status import Status
@@ -60,7 +60,6 @@ class RunHeader(QFrame):
         self._mark = StateMark()
         self._facts = Elided("muted", Qt.TextElideMode.ElideRight)
         self._ended = label(role="fault", wrap=True, selectable=True)
-        self._progress = QProgressBar(textVisible=False)
         self._save = self._button("Save now", "run.save", "Ctrl+S")
         self._pause = self._button("Pause", "run.pause", "Ctrl+P")
         self._resume = self._button("Resume", "run.resume", "Ctrl+R")
@@ -72,7 +71,7 @@ class RunHeader(QFrame):
     def show_run(self, run: RunDir) -> None:
         self._name.set_full_text(run.name)
         self._name.setToolTip(tip(run.path.name))
-        for widget in (self._mark, self._ended, self._progress):
+        for widget in (self._mark, self._ended):
             widget.hide()
         self._method.setText("")
         self._facts.set_full_text("reading …")
@@ -87,13 +86,15 @@ class RunHeader(QFrame):
         self._ended.setText(ended)
         self._ended.setVisible(bool(ended))
         theme.set_role(self._ended, "muted" if status.state == "stopped" else "fault")
-        self._progress.setVisible(status.is_alive and state.fraction is not None)
-        self._progress.setRange(0, max(state.steps, 1))
-        self._progress.setValue(state.step)
         self._show_buttons(status)
 
     def show_reading(self, fraction: float) -> None:
         self._facts.set_full_text(f"reading {figures.share(fraction)}")
+
+    @property
+    def text(self) -> str:
+        """What it says of the run: where it stands, and how it ended."""
+        return f"{self._facts.full_text} {self._ended.text()}".strip()
 
     def set_theme(self, colours: Theme) -> None:
         self._colours = colours
@@ -122,7 +123,7 @@ class RunHeader(QFrame):
     def _make_smoothing(self) -> QSlider:
         slider = QSlider(Qt.Orientation.Horizontal)
         slider.setRange(0, SMOOTHING_STEPS)
-        slider.setFixedWidth(96)
+        slider.setFixedSize(96, 20)
         slider.setAccessibleName("Smoothing")
         slider.setToolTip(tip("Weight of the past in the bold line; 0 shows the values as they are"))
         slider.valueChanged.connect(lambda value: self.smoothing_changed.emit(value / 100))
@@ -141,7 +142,6 @@ class RunHeader(QFrame):
         layout.addLayout(top)
         layout.addLayout(below)
         layout.addWidget(self._ended)
-        layout.addWidget(self._progress)
         self.setLayout(layout)
 
     def _show_buttons(self, status: Status | None) -> None:

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter
+from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPen
 from PySide6.QtWidgets import QFrame, QListView, QPushButton, QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from engine.contract.status import Summary
@@ -19,7 +19,7 @@ Index = QModelIndex | QPersistentModelIndex
 ROW = Qt.ItemDataRole.UserRole
 MARGIN = 12
 ROW_HEIGHT = 72
-SPARK = QSize(72, 22)
+SPARK = QSize(72, 18)
 #: "4 min ago" grows old by itself.
 AGE_MS = 20_000
 
@@ -110,7 +110,8 @@ class RunDelegate(QStyledItemDelegate):
             painter.setBrush(QColor(theme.mixed(self.colours.raised, self.colours.surface, 0.5)))
         else:
             return
-        painter.setPen(Qt.PenStyle.NoPen)
+        is_focused = bool(state & QStyle.StateFlag.State_HasFocus)
+        painter.setPen(QPen(self.colours.colour("accent"), 1.5) if is_focused else Qt.PenStyle.NoPen)
         painter.drawRoundedRect(area, theme.CORNER, theme.CORNER)
 
     def _draw_state(self, painter: QPainter, space: QRect, row: RunRow) -> None:
@@ -124,7 +125,7 @@ class RunDelegate(QStyledItemDelegate):
         self._text(painter, space.adjusted(0, 17, 0, 2), row.line, self._muted, "muted")
 
     def _draw_curve(self, painter: QPainter, space: QRect, row: RunRow) -> None:
-        area = QRect(space.right() - SPARK.width() + 1, space.top() + 16, SPARK.width(), SPARK.height())
+        area = QRect(space.right() - SPARK.width() + 1, space.top() + 17, SPARK.width(), SPARK.height())
         paint_sparkline(painter, area, row.headline, self.colours.curve(0).colour)
 
     def _draw_progress(self, painter: QPainter, space: QRect, fraction: float) -> None:
@@ -156,19 +157,20 @@ class RunList(QFrame):
         super().__init__()
         theme.set_role(self, "card")
         self._model = RunListModel()
-        self._list = QListView()
-        self._list.setAccessibleName("Runs")
-        self._list.setModel(self._model)
-        self._list.setUniformItemSizes(True)
-        self._list.setMouseTracking(True)
-        self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._list.setVerticalScrollMode(QListView.ScrollMode.ScrollPerPixel)
-        self._delegate = RunDelegate(self._list)
-        self._list.setItemDelegate(self._delegate)
-        self._list.selectionModel().currentChanged.connect(self._current_changed)
+        self.view = QListView()
+        self.view.setAccessibleName("Runs")
+        self.view.setStyleSheet("QListView { border: none; }")  # the row shows the focus
+        self.view.setModel(self._model)
+        self.view.setUniformItemSizes(True)
+        self.view.setMouseTracking(True)
+        self.view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.view.setVerticalScrollMode(QListView.ScrollMode.ScrollPerPixel)
+        self._delegate = RunDelegate(self.view)
+        self.view.setItemDelegate(self._delegate)
+        self.view.selectionModel().currentChanged.connect(self._current_changed)
         new = QPushButton("New run from a preset")
         new.clicked.connect(self.preset_wanted)
-        self.setLayout(column(self._list, new, space=2, margin=2))
+        self.setLayout(column(self.view, new, space=2, margin=2))
         self.shown: Path | None = None
         self._ages = QTimer(self, interval=AGE_MS)
         self._ages.timeout.connect(self._model.refresh)
@@ -186,24 +188,21 @@ class RunList(QFrame):
 
     def step(self, by: int) -> None:
         """Choose a neighbour of the run on show."""
-        path = self._model.path(self._list.currentIndex().row() + by)
+        path = self._model.path(self.view.currentIndex().row() + by)
         if path is not None:
             self.chosen.emit(path)
 
-    def focus(self) -> None:
-        self._list.setFocus()
-
     def set_theme(self, colours: Theme) -> None:
         self._delegate.colours = colours
-        self._list.viewport().update()
+        self.view.viewport().update()
 
     def close_down(self) -> None:
         self._ages.stop()
 
     def _mark(self, path: Path) -> None:
         at = self._model.index(self._model.row_of_path(path))
-        if at.isValid() and at.row() != self._list.currentIndex().row():
-            self._list.setCurrentIndex(at)
+        if at.isValid() and at.row() != self.view.currentIndex().row():
+            self.view.setCurrentIndex(at)
 
     def _current_changed(self, current: QModelIndex) -> None:
         path = self._model.path(current.row())

@@ -56,6 +56,9 @@ class RunsPage(QStackedWidget):
         page = self.split if len(index) else self.first_time
         if self.currentWidget() is not page:
             self.setCurrentWidget(page)
+            self.setFocusProxy(self.list.view if page is self.split else self.first_time)
+            if self.isVisible():
+                self.setFocus()
 
     def build_run_page(self) -> "RunPage":
         """Make the page of one run, once. Charts take half a second to import, so the window is painted first."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QHideEvent, QShowEvent, QTextCursor
-from PySide6.QtWidgets import QPlainTextEdit, QPushButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QPushButton, QWidget
 
 from workbench import theme
 from workbench.io.log_tail import LogTail
@@ -24,6 +24,13 @@ def _text_view(name: str) -> QPlainTextEdit:
     made.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
     made.setUndoRedoEnabled(False)
     theme.set_role(made, "bare")
+    return made
+
+
+def _line(*parts: QWidget | None) -> QHBoxLayout:
+    """A row over a text, its words above the text's."""
+    made = row(*parts)
+    made.setContentsMargins(theme.SPACE[2], 0, 0, 0)
     return made
 
 
@@ -87,7 +94,7 @@ class PresetPane(QWidget):
         reuse.clicked.connect(self.reuse)
         note = label("As it ran, every default written out. It never changes.", "muted")
         layout = column(self._text, space=1)
-        layout.insertLayout(0, row(note, None, reuse))
+        layout.insertLayout(0, _line(note, None, reuse))
         self.setLayout(layout)
 
     def show_frozen(self, frozen: Frozen) -> None:
@@ -115,7 +122,7 @@ class FilesPane(QWidget):
         button.clicked.connect(self.open_folder)
         self._table = PlainTable("Files", (Column("name"), Column("size", 100, True), Column("changed", 140, True)))
         layout = column(self._table, space=1)
-        top = row(self._path, self._total, button)
+        top = _line(self._path, self._total, button)
         top.setStretch(0, 1)
         layout.insertLayout(0, top)
         self.setLayout(layout)
