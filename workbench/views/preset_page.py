@@ -41,6 +41,7 @@ class PresetPage(QWidget):
         self._mine = Path()
         self._draft = PresetDraft()
         self._drafts: dict[Path, PresetDraft] = {}
+        self._saving: dict[Path, PresetDraft] = {}
         self._fault_at = -1
         self._colours = theme.LIGHT
         self._name = label("", "page-title")
@@ -55,6 +56,7 @@ class PresetPage(QWidget):
         self._rest.setInterval(REST_MS)
         self._lay_out()
         self._connect()
+        self.setFocusProxy(self.shelf)
         self.apply_theme(theme.LIGHT)
 
     # -------------------------------------------------------------------------------------------- what it opens
@@ -87,11 +89,13 @@ class PresetPage(QWidget):
 
     def show_saved(self, path: Path, text: str) -> None:
         """`text` is on the disk at `path`, as save_requested asked."""
-        if self._draft.origin is not None and self._draft.origin != path:
-            self._drafts.pop(self._draft.origin, None)
-        self._draft.saved_as(path, text)
-        self._drafts[path] = self._draft
+        draft = self._saving.pop(path, self._draft)
+        if draft.origin is not None and draft.origin != path:
+            self._drafts.pop(draft.origin, None)
+        draft.saved_as(path, text)
+        self._drafts[path] = draft
         self.refresh_shelf()
+        self._show_head()
         self._follow()
 
     def show_launch_faults(self, faults: list[Fault]) -> None:
@@ -137,6 +141,8 @@ class PresetPage(QWidget):
         leave_fields(self.form)
         self._take_text()
         path = self._draft.origin if self._is_mine(self._draft) else self._new_path()
+        # The disk may be slow: another preset can be open by the time this one is saved.
+        self._saving[path] = self._draft
         self.save_requested.emit(self._draft.text, path)
 
     def undo(self) -> None:
@@ -215,9 +221,7 @@ class PresetPage(QWidget):
 
     def _show(self, draft: PresetDraft) -> None:
         self._draft = draft
-        self._name.setText(draft.name)
-        self._place.set_full_text(self._told_place(draft))
-        self._save.setText("Save" if self._is_mine(draft) else "Save as mine")
+        self._show_head()
         self.form.forget_shown()
         self.form.verticalScrollBar().setValue(0)
         self._follow()
@@ -230,6 +234,11 @@ class PresetPage(QWidget):
             return "not saved yet"
         is_shipped = draft.origin.parent == own_presets()
         return "ships with Plumbline; saving makes a copy of your own" if is_shipped else str(draft.origin)
+
+    def _show_head(self) -> None:
+        self._name.setText(self._draft.name)
+        self._place.set_full_text(self._told_place(self._draft))
+        self._save.setText("Save" if self._is_mine(self._draft) else "Save as mine")
 
     def _say(self, sentence: str) -> None:
         self._told.setText(sentence)
@@ -310,6 +319,10 @@ class PresetPage(QWidget):
         inside.addLayout(head)
         inside.addWidget(self._place)
         inside.addWidget(self._told)
+        rule = QFrame()
+        theme.set_role(rule, "rule")
+        inside.addSpacing(theme.SPACE[1])
+        inside.addWidget(rule)
         inside.addWidget(self.form, 1)
         frame.setMinimumWidth(420)
         return frame

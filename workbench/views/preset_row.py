@@ -18,6 +18,8 @@ from workbench.views.preset_rewards import ItemsField
 
 LABEL_WIDTH = 164
 DOT = 14
+#: Height of a control of one line.
+LINE = 28
 #: From this width on the help stands beside the control instead of under it.
 WIDE = 700
 CONTROL_WIDTH = 340
@@ -134,7 +136,7 @@ class SettingRow(QWidget):
         self._name.setToolTip(tip(f"{setting.dotted}\n{setting.help}{_bounds_text(setting)}"))
         self._name.setBuddy(self._control.entry())
         self._help.setBuddy(self._control.entry())
-        self._dot.setFixedSize(QSize(DOT + 4, DOT + 4))
+        self._dot.setFixedSize(QSize(DOT + 4, LINE))
         self._dot.setEnabled(False)
         theme.set_role(self._dot, "dot")
         self._dot.clicked.connect(lambda: self.changed.emit(Change("reset", setting.key)))
@@ -152,14 +154,17 @@ class SettingRow(QWidget):
         layout.setContentsMargins(theme.SPACE[1], theme.SPACE[1], theme.SPACE[1], theme.SPACE[1])
         layout.setHorizontalSpacing(theme.SPACE[1])
         layout.setVerticalSpacing(2)
-        layout.addWidget(self._dot, 0, 0)
+        # On the control's first line, also where a second one says more of the value.
+        top = Qt.AlignmentFlag.AlignTop
+        layout.addWidget(self._dot, 0, 0, top)
         if self.setting.kind == "items":
             # Its section's heading says its name already; the rows need the room.
             self._name.hide()
             layout.addWidget(self._help, 0, 1, 1, 3)
             layout.addWidget(self.entry_widget(), 1, 1, 1, 3)
         else:
-            layout.addWidget(self._name, 0, 1)
+            self._name.setMinimumHeight(LINE)
+            layout.addWidget(self._name, 0, 1, top)
             layout.addWidget(self.entry_widget(), 0, 2)
             layout.addWidget(self._help, 1, 2, 1, 2)
         self._help.setVisible(bool(self.setting.help))

@@ -114,6 +114,7 @@ class PresetShelf(QWidget):
 
     def _set_up(self) -> None:
         self._tree.setAccessibleName("Presets")
+        self.setFocusProxy(self._tree)
         self._tree.setHeaderHidden(True)
         self._tree.setIndentation(0)
         self._tree.setRootIsDecorated(False)

@@ -13,6 +13,7 @@ QPushButton[role="word"]:hover { background: $hover; }
 QPushButton[role="word"]:checked { background: $raised; border-color: $line; color: $text; font-weight: 400; }
 QPushButton[role="word"]:focus { border: 2px solid $accent; padding: 2px 9px; }
 QPushButton[role="word"]:disabled { color: $line; }
+QTreeWidget:focus { border: 1px solid transparent; }
 QAbstractScrollArea::corner { background: transparent; border: none; }
 QToolButton[role="dot"] { background: transparent; border: 1px solid transparent; padding: 0; min-height: 0; }
 QToolButton[role="dot"]:hover:enabled { background: $raised; }
