@@ -111,18 +111,28 @@ class Line(NamedTuple):
 
 def _as_buckets(x: Floats, y: Floats) -> Floats:
     """Each sample as a bucket of its own, (4, n): low, low_x, high, high_x. A non-finite y becomes NaN."""
-    finite = np.where(np.isfinite(y), y, np.nan)
-    return np.stack([finite, x, finite, x])
+    buckets = np.empty((4, x.size))
+    buckets[0] = buckets[2] = np.where(np.isfinite(y), y, np.nan)
+    buckets[1] = buckets[3] = x
+    return buckets
 
 
 def _merged(buckets: Floats, size: int) -> Floats:
     """Join every `size` neighbours: (4, n) to (4, n // size). NaN yields to any number beside it."""
     count = buckets.shape[1] // size
-    low, low_x, high, high_x = buckets[:, : count * size].reshape(4, count, size)
+    table = buckets[:, : count * size].reshape(4, count, size)
+    low, high = table[0], table[2]
+    missing = np.isnan(low)
+    if missing.any():
+        lowest = np.where(missing, np.inf, low).argmin(axis=1)
+        highest = np.where(missing, -np.inf, high).argmax(axis=1)
+    else:
+        lowest, highest = low.argmin(axis=1), high.argmax(axis=1)
     rows = np.arange(count)
-    lowest = np.where(np.isnan(low), np.inf, low).argmin(axis=1)
-    highest = np.where(np.isnan(high), -np.inf, high).argmax(axis=1)
-    return np.stack([low[rows, lowest], low_x[rows, lowest], high[rows, highest], high_x[rows, highest]])
+    merged = np.empty((4, count))
+    merged[:2] = table[:2, rows, lowest]
+    merged[2:] = table[2:, rows, highest]
+    return merged
 
 
 def _zigzag(buckets: Floats) -> Floats:
@@ -212,7 +222,10 @@ class Pyramid:
             if top:
                 parts.append(self._below(level, start, stop))
                 return parts
-            parts += [self._below(level, start, left), self._below(level, right, stop)]
+            if start < left:
+                parts.append(self._below(level, start, left))
+            if right < stop:
+                parts.append(self._below(level, right, stop))
             start, stop = left // fan, right // fan
             level += 1
         return parts

@@ -68,9 +68,7 @@ class Series:
         """Add many samples, (n,) each, or none: raises ValueError as `append` does, or if lengths differ."""
         x, y = np.asarray(xs, dtype=np.float64), np.asarray(ys, dtype=np.float64)
         if x.shape != y.shape or x.ndim != 1:
-            raise ValueError(
-                f"xs and ys should be two lists of one length (got shapes {x.shape} and {y.shape})"
-            )
+            raise ValueError(f"xs and ys should be two lists of one length (got shapes {x.shape} and {y.shape})")
         if not x.size:
             return
         if not (np.isfinite(x).all() and x[0] >= self._last_x and (np.diff(x) >= 0).all()):
@@ -191,23 +189,41 @@ class Smoothed:
         self._cuts_seen = len(cuts)
         self._y.truncate(kept)
         self._pyramid.truncate(len(self._y))
-        if len(self._y) < len(self._series):
-            self._read(len(self._y), len(self._series))
+        start, stop = len(self._y), len(self._series)
+        if start < stop:
+            smooth = self._read_few(start, stop) if stop - start <= BLOCK else self._read_many(start, stop)
+            self._y.extend(smooth[np.newaxis])
+            self._pyramid.grow()
 
-    def _read(self, start: int, stop: int) -> None:
-        """Smooth samples start <= i < stop, carrying on from the value before them."""
+    def _before(self, start: int) -> tuple[int, float]:
+        """How many finite samples came before `start`, and their smoothed value."""
+        seen = start - bisect.bisect_left(self._series._broken, start)
+        return seen, self._y.at(start - 1) if seen else math.nan
+
+    def _read_few(self, start: int, stop: int) -> Floats:
+        """As `_read_many`, one by one: cheaper for the handful that a live run adds."""
+        seen, value = self._before(start)
+        smooth = []
+        for y in self._series._y.slice(start, stop)[0].tolist():
+            if math.isfinite(y):
+                carried = self._weight * value * (1 - self._weight**seen) if seen else 0.0
+                seen += 1
+                value = (carried + (1 - self._weight) * y) / (1 - self._weight**seen)
+            smooth.append(value)
+        return np.array(smooth)
+
+    def _read_many(self, start: int, stop: int) -> Floats:
+        """Smooth samples start <= i < stop, (stop - start,), carrying on from the value before them."""
         y = self._series._y.slice(start, stop)[0]
         finite = np.isfinite(y)
-        seen = start - bisect.bisect_left(self._series._broken, start)
-        before = self._y.at(start - 1) if seen else math.nan
+        seen, before = self._before(start)
         decayed = 1 - self._weight**seen if seen else 0.0
         values = (1 - self._weight) * y[finite]
         if values.size and seen:
             values[0] += self._weight * before * decayed
         debias = 1 - np.power(self._weight, np.arange(seen + 1, seen + values.size + 1))
         smooth = np.concatenate([[before], _decaying_sum(values, self._weight) / debias])
-        self._y.extend(smooth[np.cumsum(finite)][np.newaxis])
-        self._pyramid.grow()
+        return np.asarray(smooth[np.cumsum(finite)])
 
 
 def _decaying_sum(values: Floats, weight: float) -> Floats:
@@ -247,9 +263,7 @@ def _table(series: Series) -> dict[float, float]:
 
 
 def _exact(value: float) -> str:
-    return (
-        str(int(value)) if math.isfinite(value) and value == int(value) and abs(value) < 1e15 else repr(value)
-    )
+    return str(int(value)) if math.isfinite(value) and value == int(value) and abs(value) < 1e15 else repr(value)
 
 
 def _quoted(name: str) -> str:

@@ -53,9 +53,9 @@ class ChartCursor:
         if found:
             self._link.set_cursor(min(found, key=lambda sample: abs(sample.x - x)).x)
 
-    def readout(self, x: float, scale: Scale, area: Area, markers: Sequence[Marker]) -> Readout | None:
+    def readout(self, x: float | None, scale: Scale, area: Area, markers: Sequence[Marker]) -> Readout | None:
         """The value of every line at x, and what happened there."""
-        if not self._lines:
+        if x is None or not self._lines:
             return None
         points = tuple(
             line.reading(sample, scale, is_named=len(self._lines) > 1)

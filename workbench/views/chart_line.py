@@ -23,6 +23,8 @@ PICTURE = 500  # samples in the picture for which a weight of smoothing is meant
 SPARSE = 200  # so few may be drawn bold as they are; a bold zigzag of thousands stalls the window
 DASH = 7  # px drawn, then as many left out
 
+Strokes = tuple[Line | None, Line | None]  # thin, and bold on top of it
+
 
 @dataclass
 class ChartLine:
@@ -40,12 +42,13 @@ class ChartLine:
         is_same = self.series is series and (self.smoothed is not None) == is_smoothed
         return is_same and self.label == label and self.colour_index == colour_index
 
-    def strokes(self, x: Span, pixels: int, whole: Span) -> tuple[Line | None, Line | None]:
+    def strokes(self, x: Span, pixels: int, whole: Span) -> Strokes:
         """What to draw thin and what to draw bold on top of it; either may be nothing. whole: x without zoom."""
         raw = self.series.draw(*x, pixels)
         if self.smoothed is not None and self.weight > 0:
             self.smoothed.set_weight(stretched(self.weight, self._expected(whole)))
-            return raw, self.smoothed.draw(*x, pixels)
+            # Half the points are enough for a line so smooth, and a bold line costs by the point.
+            return raw, self.smoothed.draw(*x, pixels // 2)
         return (None, raw) if raw.x.size <= SPARSE else (raw, None)
 
     def joins(self, drawn: Line, x: Span, width: float, *, is_bold: bool) -> NDArray[np.bool_] | None:
@@ -63,9 +66,9 @@ class ChartLine:
             joined &= (drawn.x - x[0]) / (x[1] - x[0]) * width // DASH % 2 == 0
         return joined
 
-    def points(self, drawn: Line, scale: Scale) -> list[Point]:
-        """The newest finite points of a drawn line, at most FEW, ready to be marked."""
-        kept = np.flatnonzero(np.isfinite(drawn.y))[-FEW:]
+    def points(self, drawn: Line, scale: Scale, most: int) -> list[Point]:
+        """The newest finite points of a drawn line, at most `most`, ready to be marked."""
+        kept = np.flatnonzero(np.isfinite(drawn.y))[-most:]
         heights: Floats = scale.forward(drawn.y[kept])
         return [
             Point(x, height, self.style.colour, self.label)

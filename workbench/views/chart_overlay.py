@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetricsF, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
+from PySide6.QtGui import QColor, QFontMetricsF, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF, QRegion
 from PySide6.QtWidgets import QWidget
 
 from workbench import theme as themes
@@ -119,9 +119,9 @@ class ChartOverlay(QWidget):
         self._theme = theme
         self.update()
 
-    def set_marks(self, area: Area, marks: Marks) -> None:
-        self._area, self._marks = area, marks
-        self.update()
+    def set_marks(self, area: Area, marks: Marks, readout: Readout | None) -> None:
+        """What to show from the next paint on. The lines below changed too, and their repaint is this one's."""
+        self._area, self._marks, self._readout = area, marks, readout
 
     def set_readout(self, readout: Readout | None) -> None:
         """Move the cursor: only the strips where it was and where it is are painted again."""
@@ -215,8 +215,8 @@ class ChartOverlay(QWidget):
     def _paint_ends(self, painter: QPainter) -> None:
         """Each line's name where it ends: beside the end where there is room, else before it and above."""
         ends, rect = [end for end in self._marks.ends if end.text], self._area.rect
-        if not ends:
-            return
+        if len(ends) < 2:
+            return  # the title names it
         measure = QFontMetricsF(painter.font())
         height = measure.height()
         wanted = [self._place(end).y() - height / 2 for end in ends]
@@ -302,8 +302,8 @@ class ChartOverlay(QWidget):
         if self._readout is not None and self._area.rect.width() > 0:
             left = self._area.left_of(self._readout.x)
             strip = QRectF(left - 6, self._area.rect.top() - 6, 12, self._area.rect.height() + 12)
-            self.update(strip.toAlignedRect())
-            self.update(self._words_box(self._readout).adjusted(-2, -2, 2, 2).toAlignedRect())
+            words = self._words_box(self._readout).adjusted(-2, -2, 2, 2)
+            self.update(QRegion(strip.toAlignedRect()) + QRegion(words.toAlignedRect()))
 
 
 def _glyph(kind: MarkerKind) -> QPolygonF:

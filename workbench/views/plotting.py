@@ -2,37 +2,58 @@
 
 from __future__ import annotations
 
-import html
+import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QRectF, QSize, Qt, QTimer
-from PySide6.QtGui import QAction, QFontMetricsF, QGuiApplication, QImage, QKeyEvent, QPaintEvent
+from PySide6.QtCore import QRectF, Qt, QTimer
+from PySide6.QtGui import (
+    QAccessible,
+    QAction,
+    QFocusEvent,
+    QFontMetricsF,
+    QGuiApplication,
+    QKeyEvent,
+    QPaintEvent,
+    QPen,
+)
 from PySide6.QtWidgets import QFrame, QGridLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from workbench import theme as themes
-from workbench.state.pyramid import Line
 from workbench.state.series import Series, Smoothed, csv_text
 from workbench.theme import Theme
 from workbench.views.chart_cursor import ChartCursor
 from workbench.views.chart_header import ChartHeader
-from workbench.views.chart_line import FEW, ChartLine, corner, summary
-from workbench.views.chart_overlay import Area, ChartOverlay, Marker, Marks, Point
-from workbench.views.scales import Scale, Span, fitted, linear_ticks, logarithmic
+from workbench.views.chart_line import FEW, ChartLine, Strokes, corner, summary
+from workbench.views.chart_overlay import Area, ChartOverlay, Marker, Marks, Point, Readout
+from workbench.views.labels import tip
+from workbench.views.pictures import picture_of, save_picture
+from workbench.views.scales import Heights, Scale, Span, linear_ticks
 from workbench.views.x_link import XLink
 
 __all__ = ["Canvas", "Chart", "Marker", "XLink"]
 
 WEIGHT = 0.9  # of the smoothed line, unless the user asks for another
 TOP, RIGHT = 6.0, 16.0  # px free above, and at the right, where half of the last tick's label hangs over
-Y_AXIS, X_AXIS = (
-    44.0,
-    24.0,
-)  # px; the axis of y is at least so wide, so that the charts of a board stand in line
+Y_AXIS, X_AXIS = 44.0, 24.0  # px; y is at least so wide, so that the charts of a board stand in line
 PIXELS_PER_X_TICK, PIXELS_PER_Y_TICK = 80, 40
+
+
+@functools.cache
+def _pen(colour: str, width: int) -> QPen:
+    pen: QPen = pg.mkPen(colour, width=width)
+    return pen
+
+
+class _Stroke(pg.PlotCurveItem):  # type: ignore[misc]  # pyqtgraph has no types
+    """A line as large as what is shown: to find its true bounds costs more than to draw it."""
+
+    def boundingRect(self) -> QRectF:
+        box = self.getViewBox()
+        return QRectF() if box is None else QRectF(box.viewRect())
 
 
 class Canvas(QWidget):
@@ -43,9 +64,10 @@ class Canvas(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._items: dict[str, tuple[pg.PlotCurveItem, pg.PlotCurveItem]] = {}
-        self._hairlines = pg.PlotCurveItem(connect="pairs")
+        self._items: dict[str, tuple[_Stroke, _Stroke]] = {}
+        self._hairlines = _Stroke(connect="pairs")
         self._axes: object = None
+        self._ruled: object = None
         self._y_width = Y_AXIS
         self._view = pg.GraphicsView(self)
         self._view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -72,14 +94,14 @@ class Canvas(QWidget):
 
     def set_theme(self, theme: Theme) -> None:
         self._view.setBackground(theme.colour("surface"))
-        self._hairlines.setPen(pg.mkPen(theme.colour("line"), width=1))
+        self._hairlines.setPen(_pen(theme.line, 1))
         for axis in (self._x_axis, self._y_axis):
-            axis.setPen(pg.mkPen(theme.colour("line")))
-            axis.setTickPen(pg.mkPen(theme.colour("line")))
-            axis.setTextPen(pg.mkPen(theme.colour("muted")))
+            axis.setPen(_pen(theme.line, 1))
+            axis.setTickPen(_pen(theme.line, 1))
+            axis.setTextPen(_pen(theme.muted, 1))
 
     def add(self, name: str) -> None:
-        thin, bold = pg.PlotCurveItem(antialias=False), pg.PlotCurveItem(antialias=True)
+        thin, bold = _Stroke(antialias=False), _Stroke(antialias=True)
         bold.setSegmentedLineMode("on")  # the stroker takes 500 ms for a bold zigzag that this draws in 6
         bold.setZValue(1)  # above the thin lines of all series
         for item in (thin, bold):
@@ -90,26 +112,25 @@ class Canvas(QWidget):
         for item in self._items.pop(name):
             self._box.removeItem(item)
 
-    def draw(
-        self, name: str, line: ChartLine, strokes: tuple[Line | None, Line | None], area: Area, scale: Scale
-    ) -> None:
+    def draw(self, name: str, line: ChartLine, strokes: Strokes, area: Area, scale: Scale) -> None:
         """Show the thin and the bold stroke of a line that was added."""
-        is_behind = strokes[1] is not None
-        pens = (
-            pg.mkPen(line.style.pale if is_behind else line.style.colour, width=1),
-            pg.mkPen(line.style.colour, width=2),
-        )
+        thin = line.style.pale if strokes[1] is not None else line.style.colour
+        pens = (_pen(thin.name(), 1), _pen(line.style.colour.name(), 2))
         for item, pen, stroke in zip(self._items[name], pens, strokes, strict=True):
             if stroke is None:
                 item.clear()
                 continue
             joins = line.joins(stroke, area.x, area.rect.width(), is_bold=stroke is strokes[1])
-            item.setPen(pen)
+            if item.opts["pen"] != pen:
+                item.setPen(pen)
             item.setData(stroke.x, scale.forward(stroke.y), connect="all" if joins is None else joins)
 
     def draw_hairlines(self, xs: Sequence[float], heights: Span) -> None:
         """Verticals over the whole height at these x."""
-        self._hairlines.setData(np.repeat(np.asarray(xs, dtype=np.float64), 2), np.tile(heights, len(xs)))
+        asked = (tuple(xs), heights)
+        if asked != self._ruled:
+            self._ruled = asked
+            self._hairlines.setData(np.repeat(np.asarray(xs, dtype=np.float64), 2), np.tile(heights, len(xs)))
 
     def set_axes(self, x: Span, heights: Span, scale: Scale) -> Area:
         """Show this range; says where on the canvas it is. Cheap where nothing changed."""
@@ -125,10 +146,13 @@ class Canvas(QWidget):
             self._box.setRange(xRange=x, yRange=heights, padding=0, disableAutoRange=True)
         return Area(self.area_rect(), x, heights)
 
+    def repaint_all(self) -> None:
+        """Once, with what lies over it: an update of the overlay alone would be a second paint."""
+        self._view.scene().update()
+
     def area_rect(self) -> QRectF:
         """Where the lines are, in pixels of this widget."""
-        size = self.size()
-        return QRectF(self._y_width, TOP, size.width() - self._y_width - RIGHT, size.height() - TOP - X_AXIS)
+        return QRectF(self.rect()).adjusted(self._y_width, TOP, -RIGHT, -X_AXIS)
 
     def cover(self, overlay: QWidget) -> None:
         """Lay a widget over the lines, of the same size."""
@@ -152,8 +176,7 @@ class Chart(QFrame):
     """A card that draws one or more series over a shared x, with their last values in the corner.
 
     It holds no data: `refresh` reads what the series gained, and costs nothing where nothing changed or the
-    chart cannot be seen. Keys: Left and Right move the cursor, Page Up and Page Down by a tenth, Home shows
-    everything.
+    chart cannot be seen. Keys: Left, Right, Page Up, Page Down move the cursor; Home shows everything.
     """
 
     def __init__(
@@ -174,9 +197,7 @@ class Chart(QFrame):
         self._cursor = ChartCursor(link, self._lines, x_name)
         self._markers: tuple[Marker, ...] = ()
         self._weight = WEIGHT
-        self._scale = Scale()
-        self._heights: Span | None = None
-        self._zoomed_heights: Span | None = None
+        self._heights = Heights()
         self._drawn: object = None
         self._header = ChartHeader(title, theme)
         self._canvas = Canvas()
@@ -241,7 +262,7 @@ class Chart(QFrame):
         for name in list(self._lines):
             self.hide_series(name)
         self._markers = ()
-        self._heights = self._zoomed_heights = None
+        self._heights.forget()
 
     def set_markers(self, markers: Sequence[Marker]) -> None:
         """What happened during the run, as hairlines over the chart."""
@@ -263,8 +284,7 @@ class Chart(QFrame):
     def set_title(self, title: str, hint: str = "") -> None:
         """title: what the chart means. hint: plain text for the tooltip: metric name, formula, source."""
         self._header.set_title(title)
-        # Escaped and marked up, as a tooltip would take a name with a tag in it for rich text.
-        self._header.setToolTip(f"<p>{html.escape(hint)}</p>".replace("\n", "<br>") if hint else "")
+        self._header.setToolTip(tip(hint))
         self.setAccessibleName(title)
 
     def set_theme(self, theme: Theme) -> None:
@@ -290,24 +310,12 @@ class Chart(QFrame):
     def copy_csv(self) -> None:
         QGuiApplication.clipboard().setText(self.csv())
 
-    def picture(self, scale: float = 2.0) -> QImage:
-        """The card as it stands, `scale` image pixels to a pixel of the window."""
-        image = QImage(self.size() * scale, QImage.Format.Format_ARGB32_Premultiplied)
-        image.setDevicePixelRatio(scale)
-        image.fill(self._theme.colour("surface"))
-        self.render(image)
-        return image
-
     def copy_picture(self) -> None:
-        QGuiApplication.clipboard().setImage(self.picture())
+        QGuiApplication.clipboard().setImage(picture_of(self, self._theme.colour("surface")))
 
     def save_picture(self, path: Path) -> None:
-        """Write a PNG. Raises OSError where it cannot be written."""
-        if not self.picture().save(str(path)):
-            raise OSError(f"{path}: the picture could not be written; choose another folder")
-
-    def sizeHint(self) -> QSize:
-        return QSize(340, 230)
+        """Write the card as it stands. Raises OSError where that cannot be done."""
+        save_picture(picture_of(self, self._theme.colour("surface")), path)
 
     def refresh(self) -> None:
         """Draw what the series gained since the last time, if the chart can be seen."""
@@ -317,8 +325,7 @@ class Chart(QFrame):
             first, last = line.series.first, line.series.last
             if first is not None and last is not None:
                 self._link.include(first.x, last.x)
-        stamp = self._stamp()
-        if stamp != self._drawn:
+        if (stamp := self._stamp()) != self._drawn:
             self._drawn = stamp
             self._draw()
 
@@ -329,7 +336,7 @@ class Chart(QFrame):
 
     def _stamp(self) -> object:
         samples = tuple(line.series.stamp for line in self._lines.values())
-        ranges = (self._link.x_range, self._link.whole_range, self._zoomed_heights)
+        ranges = (self._link.x_range, self._link.whole_range, self._heights.zoomed)
         return samples, ranges, self._canvas.size(), self.devicePixelRatioF()
 
     def _invalidate(self) -> None:
@@ -338,58 +345,56 @@ class Chart(QFrame):
 
     def _draw(self) -> None:
         x = self._link.x_range
-        area = self._canvas.set_axes(x, self._choose_heights(x), self._scale)
+        extrema = (line.series.extrema(*x) for line in self._lines.values())
+        heights = self._heights.follow(extrema, is_logarithmic=self.is_logarithmic)
+        scale = self._heights.scale
+        area = self._canvas.set_axes(x, heights, scale)
         pixels = max(round(area.rect.width() * self.devicePixelRatioF()), 1)
         ends: list[Point] = []
         dots: list[Point] = []
         for name, line in self._lines.items():
             strokes = line.strokes(x, pixels, self._link.whole_range)
-            self._canvas.draw(name, line, strokes, area, self._scale)
+            self._canvas.draw(name, line, strokes, area, scale)
             top = strokes[1] or strokes[0]
-            ends += line.points(top, self._scale)[-1:] if top else []
-            dots += line.points(top, self._scale) if top and top.x.size <= FEW else []
+            if top is not None:
+                ends += line.points(top, scale, 1)
+                dots += line.points(top, scale, FEW) if top.x.size <= FEW else []
         self._canvas.draw_hairlines([marker.x for marker in self._markers], area.y)
         self._show_marks(area, ends, dots)
         self._header.set_values(corner(list(self._lines.values()), self._theme))
-        self.setAccessibleDescription(self.summary())
-        self._show_cursor(self._link.cursor)
-
-    def _choose_heights(self, x: Span) -> Span:
-        """The range of y, and the scale: from the extremes of all lines between the edges of x."""
-        if self._zoomed_heights is not None:
-            return self._zoomed_heights
-        found = [line.series.extrema(*x) for line in self._lines.values()]
-        low = min((e.low for e in found if e is not None), default=0.0)
-        high = max((e.high for e in found if e is not None), default=1.0)
-        scale = logarithmic(low, high) if self.is_logarithmic else Scale()
-        if scale != self._scale:
-            self._scale, self._heights = scale, None
-        self._heights = fitted(self._heights, scale.height(low), scale.height(high))
-        return self._heights
+        if QAccessible.isActive() or self.hasFocus():
+            self.setAccessibleDescription(self.summary())
 
     def _show_marks(self, area: Area, ends: list[Point], dots: list[Point]) -> None:
         broken = tuple(s.x for line in self._lines.values() for s in line.series.broken(*area.x))
-        names = tuple(ends) if len(self._lines) > 1 else ()
         message = "" if any(len(line.series) for line in self._lines.values()) else "no values yet"
-        self._overlay.set_marks(area, Marks(names, (*dots, *ends), broken, self._markers, message))
+        marks = Marks(tuple(ends), (*dots, *ends), broken, self._markers, message)
+        self._overlay.set_marks(area, marks, self._readout(area))
+        self._canvas.repaint_all()
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        self.setAccessibleDescription(self.summary())
+        super().focusInEvent(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if not self._cursor.take_key(event.key()):
             super().keyPressEvent(event)
 
-    def _show_cursor(self, x: float | None) -> None:
-        area = self._overlay.area
-        self._overlay.set_readout(None if x is None else self._cursor.readout(x, self._scale, area, self._markers))
+    def _show_cursor(self) -> None:
+        self._overlay.set_readout(self._readout(self._overlay.area))
+
+    def _readout(self, area: Area) -> Readout | None:
+        return self._cursor.readout(self._link.cursor, self._heights.scale, area, self._markers)
 
     def _zoom(self, x: Span, heights: Span | None) -> None:
-        self._zoomed_heights = heights
+        self._heights.zoomed = heights
         self._link.zoom(*x)
 
     def _follow_range(self) -> None:
         if not self._link.is_zoomed:
-            self._zoomed_heights = None
+            self._heights.zoomed = None
         self.refresh()
 
     def _toggle_logarithmic(self) -> None:
-        self._heights = self._zoomed_heights = None
+        self._heights.forget()
         self._invalidate()

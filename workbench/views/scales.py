@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from workbench.state import figures
-from workbench.state.pyramid import Floats
+from workbench.state.pyramid import Extrema, Floats
 
 Span = tuple[float, float]
 
@@ -69,8 +70,15 @@ def linear_ticks(low: float, high: float, most: int, least_spacing: float = 0.0)
     if not high > low or most < 1:
         return []
     spacing = nice_spacing(max((high - low) / most, least_spacing))
-    first, last = math.ceil(low / spacing - 1e-9), math.floor(high / spacing + 1e-9)
-    return [(i * spacing, figures.tick(i * spacing, spacing)) for i in range(first, last + 1)]
+    if _count(low, high, spacing) < 2 and spacing > least_spacing:
+        spacing = nice_spacing(max((high - low) / (2 * most), least_spacing))  # one tick alone gives no measure
+    first = math.ceil(low / spacing - 1e-9)
+    ticks = [i * spacing for i in range(first, first + _count(low, high, spacing))]
+    return [(tick, figures.tick(tick, spacing)) for tick in ticks]
+
+
+def _count(low: float, high: float, spacing: float) -> int:
+    return math.floor(high / spacing + 1e-9) - math.ceil(low / spacing - 1e-9) + 1
 
 
 def nice_spacing(at_least: float) -> float:
@@ -88,6 +96,32 @@ def fitted(now: Span | None, low: float, high: float) -> Span:
     if margin <= 1e-12 * abs(high):
         margin = 1e-9 * abs(high)  # closer than doubles can be told apart on an axis
     return low - margin, high + margin
+
+
+class Heights:
+    """The range of y and its scale, following the data, or where the user zoomed."""
+
+    def __init__(self) -> None:
+        self.scale = Scale()
+        self.zoomed: Span | None = None
+        self._span: Span | None = None
+
+    def forget(self) -> None:
+        """Begin anew with whatever comes next."""
+        self._span = self.zoomed = None
+
+    def follow(self, extrema: Iterable[Extrema | None], *, is_logarithmic: bool) -> Span:
+        """The heights to show for lines with these extremes; None for a line that has none."""
+        if self.zoomed is not None:
+            return self.zoomed
+        found = [e for e in extrema if e is not None]
+        low = min((e.low for e in found), default=0.0)
+        high = max((e.high for e in found), default=1.0)
+        scale = logarithmic(low, high) if is_logarithmic else Scale()
+        if scale != self.scale:
+            self.scale, self._span = scale, None
+        self._span = fitted(self._span, scale.height(low), scale.height(high))
+        return self._span
 
 
 def stepped(first: float, last: float, now: Span | None, total: float | None) -> Span:
