@@ -17,7 +17,6 @@ from engine.contract import events
 from engine.contract.preset import Preset
 from engine.contract.run_dir import RunDir, read_json
 from engine.control import CommandFile
-from engine.data.byte_tokenizer import byte_tokenizer
 from engine.data.chat import ChatEncoder
 from engine.data.sources import load_rows
 from engine.logprobs import Rows, TokenScorer
@@ -110,6 +109,7 @@ def assemble(run: RunDir, preset: Preset, accelerator: Accelerator, reporter: Re
         dtype=choose_dtype(preset.model.dtype, device),
         seed=preset.seed,
         with_reference=needs_reference,
+        merged_base=run.path / "base",
     )
     if preset.training.gradient_checkpointing:
         policy.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
@@ -156,7 +156,7 @@ def _threads(run: RunDir, preset: Preset, scorer: TokenScorer, reporter: Reporte
         torch.set_num_threads(chosen)
         return chosen
     reporter.phase("measuring threads")
-    ids = torch.arange(4 * 32).view(4, 32) % len(byte_tokenizer())
+    ids = torch.arange(64).view(2, 32)
     is_token = torch.ones_like(ids, dtype=torch.bool)
     rows = Rows(ids, is_token, is_token.clone().index_fill_(1, torch.tensor([0]), False))
 

@@ -1,6 +1,8 @@
 """The policy and its frozen reference: from hub, folder, GGUF, run directory or scratch; dtype, device, adapter."""
 
 import contextlib
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from engine.checkpoint import newest_whole
+from engine.checkpoint import is_whole, newest_whole, put_in_place, save_model
 from engine.contract import settings
 from engine.contract.run_dir import RunDir, is_run_dir
 from engine.data.byte_tokenizer import byte_tokenizer
@@ -54,11 +56,18 @@ class Policy:
 
 
 def load_policy(
-    preset: settings.Model, *, device: torch.device, dtype: torch.dtype, seed: int, with_reference: bool
+    preset: settings.Model,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    seed: int,
+    with_reference: bool,
+    merged_base: Path,
 ) -> Policy:
     """Load or build the model that `preset` names, add the adapter, keep a reference if asked.
 
     A weight that is trained is kept in float32; a frozen one, as under an adapter, in `dtype`.
+    merged_base: where the frozen model is kept if it exists nowhere else, being a model and an earlier adapter merged.
     Raises ModelError for a model that cannot be opened.
     """
     weights = dtype if preset.adapter is not None else torch.float32
@@ -66,6 +75,8 @@ def load_policy(
     model.to(device)  # type: ignore[arg-type]
     _check_vocabulary(model, tokenizer)
     if preset.adapter is not None:
+        if _is_adapter(locate(preset.path)):
+            _keep_base(model, tokenizer, merged_base)
         return Policy(_with_adapter(model, preset.adapter), tokenizer, has_adapter=True)
     if not with_reference:
         return Policy(model, tokenizer, has_adapter=False)
@@ -81,10 +92,8 @@ def open_model(
     if preset.path == "scratch":
         assert preset.scratch is not None  # noqa: S101 - the preset was checked
         return _from_scratch(preset.scratch, seed, dtype), byte_tokenizer()
-    path = Path(preset.path)
-    if path.is_dir() and is_run_dir(path):
-        path = model_of_run(RunDir(path))
-    if (path / "adapter_config.json").is_file():
+    path = locate(preset.path)
+    if _is_adapter(path):
         return _with_merged_adapter(path, preset, dtype)
     folder, extra = (str(path), {}) if path.is_dir() else (preset.path, {})
     if path.is_file():
@@ -99,9 +108,15 @@ def open_model(
     return model, tokenizer
 
 
+def locate(path: str) -> Path:
+    """The folder or file that `path` names; of a run directory, its newest model. Raises ModelError."""
+    here = Path(path)
+    return model_of_run(RunDir(here)) if here.is_dir() and is_run_dir(here) else here
+
+
 def model_of_run(run: RunDir) -> Path:
     """The newest model of a run: its final one, else its newest whole checkpoint. Raises ModelError."""
-    if (run.final / "config.json").is_file() or (run.final / "adapter_config.json").is_file():
+    if (run.final / "config.json").is_file() or _is_adapter(run.final):
         return run.final
     newest = newest_whole(run)
     if newest is None:
@@ -129,8 +144,10 @@ def choose_dtype(wish: str, device: torch.device) -> torch.dtype:
 
 def _from_scratch(scratch: settings.Scratch, seed: int, dtype: torch.dtype) -> PreTrainedModel:
     """A model with random weights: the same seed gives the same ones, whatever was drawn before."""
+    tokenizer = byte_tokenizer()
+    marks = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     size = {
-        "vocab_size": len(byte_tokenizer()),
+        "vocab_size": len(tokenizer),
         "hidden_size": scratch.width,
         "intermediate_size": 4 * scratch.width,
         "num_hidden_layers": scratch.layers,
@@ -144,11 +161,9 @@ def _from_scratch(scratch: settings.Scratch, seed: int, dtype: torch.dtype) -> P
         names |= {"num_attention_heads": "n_head", "max_position_embeddings": "n_positions"}
         size = {names.get(name, name): value for name, value in size.items()}
         no_dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-        config = AutoConfig.for_model("gpt2", **size, **no_dropout)
+        config = AutoConfig.for_model("gpt2", **size, **marks, **no_dropout)
     else:
-        config = AutoConfig.for_model(scratch.family, **size, num_key_value_heads=scratch.heads)
-    tokenizer = byte_tokenizer()
-    config.bos_token_id, config.eos_token_id, config.pad_token_id = None, tokenizer.eos_token_id, tokenizer.pad_token_id
+        config = AutoConfig.for_model(scratch.family, **size, **marks, num_key_value_heads=scratch.heads)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
@@ -184,6 +199,20 @@ def _with_merged_adapter(
     model, tokenizer = open_model(whole, dtype=dtype, seed=0)
     merged = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     return merged, tokenizer
+
+
+def _is_adapter(folder: Path) -> bool:
+    return (folder / "adapter_config.json").is_file()
+
+
+def _keep_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save the merged model, so that the adapter trained on it has a model to name and can be opened again."""
+    if int(os.environ.get("RANK", "0")) == 0 and not is_whole(folder, deep=False):
+        staging = folder.with_name(f".tmp-{folder.name}")
+        shutil.rmtree(staging, ignore_errors=True)
+        save_model(model, tokenizer, staging)
+        put_in_place(staging, folder)
+    model.name_or_path = str(folder)
 
 
 def _quantization(kind: str) -> dict[str, Any]:

@@ -28,11 +28,11 @@ def calibrate(work: Callable[[], object], *, processes: int = 1) -> int:
 
 
 def _fastest(work: Callable[[], object]) -> float:
-    """Median of a few runs after a warm-up: the shortest would hide a host that stalls now and then."""
+    """Median of as many runs as fit into the trial, after a warm-up: the shortest would hide a host that stalls."""
     work()
     times: list[float] = []
     end = time.perf_counter() + SECONDS_A_TRIAL
-    while len(times) < 3 or (time.perf_counter() < end and len(times) < 20):
+    while not times or (time.perf_counter() < end and len(times) < 20):
         started = time.perf_counter()
         work()
         times.append(time.perf_counter() - started)
