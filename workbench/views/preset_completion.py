@@ -27,6 +27,8 @@ class Completion(QObject):
         self._words = QStandardItemModel(self)
         self._completer = QCompleter(self._words, self)
         self._list = QListView()
+        self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._list.setTextElideMode(Qt.TextElideMode.ElideRight)
         self._completer.setPopup(self._list)
         self._completer.setWidget(editor)
         self._completer.setCompletionRole(NAME)

@@ -140,7 +140,8 @@ class PresetPage(QWidget):
         """Ask to save: one's own preset in place, any other as a new one of one's own."""
         leave_fields(self.form)
         self._take_text()
-        path = self._draft.origin if self._is_mine(self._draft) else self._new_path()
+        origin = self._draft.origin
+        path = origin if origin is not None and self._is_mine(self._draft) else self._new_path()
         # The disk may be slow: another preset can be open by the time this one is saved.
         self._saving[path] = self._draft
         self.save_requested.emit(self._draft.text, path)

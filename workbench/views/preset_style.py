@@ -15,7 +15,9 @@ QPushButton[role="word"]:focus { border: 2px solid $accent; padding: 2px 9px; }
 QPushButton[role="word"]:disabled { color: $line; }
 QTreeWidget:focus { border: 1px solid transparent; }
 QAbstractScrollArea::corner { background: transparent; border: none; }
-QToolButton[role="dot"] { background: transparent; border: 1px solid transparent; padding: 0; min-height: 0; }
+QToolButton[role="dot"] {
+    background: transparent; border: 1px solid transparent; border-radius: $corner; padding: 0; min-height: 26px;
+}
 QToolButton[role="dot"]:hover:enabled { background: $raised; }
 QToolButton[role="dot"]:focus { border: 1px solid $accent; padding: 0; }
 QPushButton[role="more"] {
@@ -31,4 +33,6 @@ QPushButton[role="faults"]:hover { background: $raised; }
 def page_style(colours: Theme) -> str:
     """The style sheet of the page in this theme."""
     tokens = {name: getattr(colours, name) for name in ("line", "raised", "accent", "muted", "text", "failed")}
-    return string.Template(SHEET).substitute(tokens, hover=theme.mixed(colours.raised, colours.surface, 0.5))
+    return string.Template(SHEET).substitute(
+        tokens, corner=f"{theme.CORNER}px", hover=theme.mixed(colours.raised, colours.surface, 0.5)
+    )
