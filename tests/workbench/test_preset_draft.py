@@ -16,7 +16,7 @@ from workbench.state.preset_edit import scalar_text
 from workbench.state.preset_schema import Setting, sections_of
 
 COMMENTED = """\
-# why this preset is here
+# why this preset is here: größer 😀, counted in characters and not in bytes
 method: grpo   # the method
 name: sums
 

@@ -323,3 +323,25 @@ def wheel() -> QWheelEvent:
         Qt.ScrollPhase.NoScrollPhase,
         False,
     )
+
+
+def test_the_keyboard_can_leave_the_yaml(page: PresetPage, qtbot: QtBot) -> None:
+    page.text.setFocus()
+    qtbot.keyClick(page.text, Qt.Key.Key_Tab)
+    assert page.text.hasFocus()
+    assert page.text.text.startswith("  method")
+    qtbot.keyClick(page.text, Qt.Key.Key_Tab, Qt.KeyboardModifier.ControlModifier)
+    assert not page.text.hasFocus()
+
+
+def test_a_preset_saved_late_is_the_one_that_was_asked_for(page: PresetPage, qtbot: QtBot, tmp_path: Path) -> None:
+    type_into(qtbot, page, "training.steps", "7")
+    with qtbot.waitSignal(page.save_requested) as asked:
+        page.save()
+    text, path = asked.args or ["", None]
+    page.open_text(TEXT.replace("gpt2", "gpt3"), "other")
+    page.show_saved(path, text)
+    assert page.draft.name == "other"
+    page.open_preset(path)
+    assert page.text.text == text
+    assert not page.draft.is_dirty

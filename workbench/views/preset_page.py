@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QHideEvent, QKeyEvent, QKeySequence
+from PySide6.QtGui import QHideEvent, QKeyEvent, QKeySequence, QTextCursor
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
 
 from engine.contract.faults import Fault
@@ -226,6 +226,7 @@ class PresetPage(QWidget):
         self.form.forget_shown()
         self.form.verticalScrollBar().setValue(0)
         self._follow()
+        self.text.moveCursor(QTextCursor.MoveOperation.Start)
 
     def _is_mine(self, draft: PresetDraft) -> bool:
         return draft.origin is not None and draft.origin.parent == self._mine
@@ -337,7 +338,9 @@ class PresetPage(QWidget):
         head.setContentsMargins(theme.SPACE[2], 0, theme.SPACE[3], 0)
         head.addWidget(label("YAML", "strong"))
         head.addStretch(1)
-        head.addWidget(label("Ctrl+Space completes", "muted"))
+        keys = label("Ctrl+Space completes", "muted")
+        keys.setToolTip("Tab and Shift+Tab indent; Ctrl+Tab leaves the text")
+        head.addWidget(keys)
         inside.addLayout(head)
         inside.addWidget(self.text, 1)
         frame.setMinimumWidth(260)

@@ -14,7 +14,7 @@ from PySide6.QtGui import (
     QTextCursor,
     QTextFormat,
 )
-from PySide6.QtWidgets import QPlainTextEdit, QTextEdit, QWidget
+from PySide6.QtWidgets import QPlainTextEdit, QStyle, QTextEdit, QWidget
 
 from engine.contract.faults import Fault
 from workbench import theme
@@ -69,7 +69,8 @@ class PresetText(QPlainTextEdit):
         cursor.setPosition(_units(old[:start]))
         cursor.setPosition(_units(old[: len(old) - tail]), QTextCursor.MoveMode.KeepAnchor)
         cursor.insertText(text[start : len(text) - tail])
-        if flash:
+        # What asks for no motion gets none; a jump to a line still shows which line it is.
+        if flash and self.style().styleHint(QStyle.StyleHint.SH_Widget_Animation_Duration, None, self) > 0:
             first = text.count("\n", 0, start)
             self._light(range(first, text.count("\n", 0, max(start, len(text) - tail - 1)) + 1))
 
@@ -114,7 +115,10 @@ class PresetText(QPlainTextEdit):
         key, modifiers = event.key(), event.modifiers()
         if key == Qt.Key.Key_Space and modifiers & Qt.KeyboardModifier.ControlModifier:
             self.completion.open()
-        elif key == Qt.Key.Key_Tab and not modifiers:
+        elif key == Qt.Key.Key_Tab and modifiers & Qt.KeyboardModifier.ControlModifier:
+            # Tab indents here, so the keyboard needs another way out.
+            self.focusNextChild()
+        elif key == Qt.Key.Key_Tab:
             self._indent()
         elif key == Qt.Key.Key_Backtab:
             self._outdent()
