@@ -60,9 +60,7 @@ class Theme:
     def curve(self, index: int) -> CurveStyle:
         """The first eight differ by colour; from the ninth on the same colours come dashed."""
         colour = self.curves[index % len(self.curves)]
-        return CurveStyle(
-            QColor(colour), QColor(mixed(colour, self.surface, 0.42)), index // len(self.curves) % 2 == 1
-        )
+        return CurveStyle(QColor(colour), QColor(mixed(colour, self.surface, 0.42)), index // len(self.curves) % 2 == 1)
 
     def state_colour(self, state: str) -> QColor:
         """The colour of a run's state; muted where the state asks for no attention."""
@@ -151,9 +149,7 @@ class Appearance(QObject):
         self._choice = choice
         # Told to Qt as well, so that the title bar and the system's own dialogs follow.
         self._app.styleHints().setColorScheme(
-            {"system": Qt.ColorScheme.Unknown, "light": Qt.ColorScheme.Light, "dark": Qt.ColorScheme.Dark}[
-                choice
-            ]
+            {"system": Qt.ColorScheme.Unknown, "light": Qt.ColorScheme.Light, "dark": Qt.ColorScheme.Dark}[choice]
         )
         self._refresh()
 
@@ -249,7 +245,8 @@ def style_sheet(theme: Theme) -> str:
         "scroll": mixed(theme.muted, theme.surface, 0.4),
     }
     sizes = {f"space_{i}": str(px) for i, px in enumerate(SPACE)}
-    sizes |= {"space_3_less": str(SPACE[3] - 1), "corner": str(CORNER)}
+    # Qt sets a cell's text 3 px further in than its padding says, but not a heading's.
+    sizes |= {"space_3_less": str(SPACE[3] - 1), "corner": str(CORNER), "heading": str(SPACE[2] + 3)}
     text = (assets() / "theme.qss").read_text(encoding="utf-8")
     return string.Template(text).substitute(colours | derived | sizes, icons=_write_icons(theme))
 

@@ -52,9 +52,7 @@ def share(fraction: float) -> str:
         return "<0.1%"
     if 99.5 <= percent < 100:
         return f"{min(percent, 99.9):.1f}%"
-    return _true_minus(
-        f"{percent:.1f}%" if 0 < percent < 9.95 and percent != round(percent) else f"{percent:.0f}%"
-    )
+    return _true_minus(f"{percent:.1f}%" if 0 < percent < 9.95 and percent != round(percent) else f"{percent:.0f}%")
 
 
 def size(octets: float) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetricsF, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF, QRegion
+from PySide6.QtGui import QColor, QFontMetricsF, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QWidget
 
 from workbench import theme as themes
@@ -107,6 +107,7 @@ class ChartOverlay(QWidget):
         self._area = Area()
         self._marks = Marks()
         self._readout: Readout | None = None
+        self._words = QRectF()
         self._drag: tuple[QPointF, QPointF] | None = None
         self.setMouseTracking(True)
         self.setCursor(Qt.CursorShape.CrossCursor)
@@ -121,13 +122,17 @@ class ChartOverlay(QWidget):
 
     def set_marks(self, area: Area, marks: Marks, readout: Readout | None) -> None:
         """What to show from the next paint on. The lines below changed too, and their repaint is this one's."""
-        self._area, self._marks, self._readout = area, marks, readout
+        self._area, self._marks = area, marks
+        self._place_readout(readout)
 
     def set_readout(self, readout: Readout | None) -> None:
-        """Move the cursor: only the strips where it was and where it is are painted again."""
-        self._update_strip()
-        self._readout = readout
-        self._update_strip()
+        """Move the cursor: only what it covered and what it covers now is painted again."""
+        before = self._covered()
+        self._place_readout(readout)
+        # One rectangle: a clip of several costs the lines below more than the pixels it saves.
+        stale = before.united(self._covered())
+        if not stale.isEmpty():
+            self.update(stale.toAlignedRect())
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         if event.button() == Qt.MouseButton.LeftButton and self._area.rect.contains(event.position()):
@@ -230,7 +235,7 @@ class ChartOverlay(QWidget):
 
     def _paint_readout(self, painter: QPainter) -> None:
         readout = self._readout
-        if readout is None or not self._area.holds_x(readout.x):
+        if readout is None:
             return
         rect, left = self._area.rect, round(self._area.left_of(readout.x)) + 0.5
         painter.setPen(QPen(self._theme.colour("muted"), 1))
@@ -243,7 +248,7 @@ class ChartOverlay(QWidget):
         self._paint_words(painter, readout)
 
     def _paint_words(self, painter: QPainter, readout: Readout) -> None:
-        box, measure = self._words_box(readout), QFontMetricsF(themes.font("muted"))
+        box, measure = self._words, QFontMetricsF(themes.font("muted"))
         painter.setFont(themes.font("muted"))
         painter.setPen(QPen(self._theme.colour("line"), 1))
         painter.setBrush(self._theme.colour("raised"))
@@ -298,12 +303,18 @@ class ChartOverlay(QWidget):
             return True
         return self._area.top_of(lines[0]) < place.top() or self._area.top_of(lines[1]) > place.bottom()
 
-    def _update_strip(self) -> None:
-        if self._readout is not None and self._area.rect.width() > 0:
-            left = self._area.left_of(self._readout.x)
-            strip = QRectF(left - 6, self._area.rect.top() - 6, 12, self._area.rect.height() + 12)
-            words = self._words_box(self._readout).adjusted(-2, -2, 2, 2)
-            self.update(QRegion(strip.toAlignedRect()) + QRegion(words.toAlignedRect()))
+    def _place_readout(self, readout: Readout | None) -> None:
+        is_shown = readout is not None and self._area.rect.width() > 0 and self._area.holds_x(readout.x)
+        self._readout = readout if is_shown else None
+        self._words = QRectF() if self._readout is None else self._words_box(self._readout)
+
+    def _covered(self) -> QRectF:
+        """What the cursor and its words lie on."""
+        if self._readout is None:
+            return QRectF()
+        rect = self._area.rect
+        strip = QRectF(self._area.left_of(self._readout.x) - 6, rect.top() - 6, 12, rect.height() + 12)
+        return strip.united(self._words.adjusted(-2, -2, 2, 2))
 
 
 def _glyph(kind: MarkerKind) -> QPolygonF:
