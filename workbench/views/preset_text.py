@@ -116,8 +116,10 @@ class PresetText(QPlainTextEdit):
         if key == Qt.Key.Key_Space and modifiers & Qt.KeyboardModifier.ControlModifier:
             self.completion.open()
         elif key == Qt.Key.Key_Tab and modifiers & Qt.KeyboardModifier.ControlModifier:
-            # Tab indents here, so the keyboard needs another way out.
+            # Tab indents here, so the keyboard needs another way out; Qt refuses while Tab is ours.
+            self.setTabChangesFocus(True)
             self.focusNextChild()
+            self.setTabChangesFocus(False)
         elif key == Qt.Key.Key_Tab:
             self._indent()
         elif key == Qt.Key.Key_Backtab:
