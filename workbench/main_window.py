@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from PySide6.QtCore import QByteArray, QTimer
-from PySide6.QtGui import QCloseEvent, QShowEvent
+from PySide6.QtGui import QCloseEvent, QPaintEvent
 from PySide6.QtWidgets import QMainWindow, QStackedWidget, QWidget
 
 from engine.contract.status import Status
@@ -48,6 +48,7 @@ class MainWindow(QMainWindow):
         self.page = "runs"
         self._before = "runs"
         self._wanted = wanted
+        self._is_painted = False
         self.appearance = appearance
         self.errors = errors
         self._settings = workspace.settings()
@@ -158,9 +159,16 @@ class MainWindow(QMainWindow):
         self.session.readings.start()
         self._pulse.start()
 
-    def showEvent(self, event: QShowEvent) -> None:
-        super().showEvent(event)
-        QTimer.singleShot(0, self, lambda: self.runs.build_run_page())
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if not self._is_painted:
+            self._is_painted = True
+            QTimer.singleShot(0, self, self._complete)
+
+    def _complete(self) -> None:
+        """What may come after the first paint, as charts take their time to import."""
+        self.runs.build_run_page()
+        self._runs_changed()
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Runs go on; only the looking ends."""
@@ -246,11 +254,13 @@ class MainWindow(QMainWindow):
     # ------------------------------------------------------------------------------------------ what is new
 
     def _runs_changed(self) -> None:
+        if not self.session.has_looked:
+            return
         index = self.session.index
         self.runs.show_index(index, is_touring=self.session.is_touring)
         running = len(index.alive())
         self.status_line.show_part("running", f"{figures.count(running)} running" if running else "nothing running")
-        if self.session.feed is None and (first := self._first_run()) is not None:
+        if self._is_painted and self.session.feed is None and (first := self._first_run()) is not None:
             self.session.show(first)
 
     def _first_run(self) -> Path | None:

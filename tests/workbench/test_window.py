@@ -63,6 +63,15 @@ def test_it_opens_on_the_run_at_work_with_its_curves(qtbot: Any, window: MainWin
     assert "last" in charts["reward"].summary()
 
 
+def test_it_opens_on_the_run_at_work_even_if_a_newer_one_is_done(
+    qtbot: Any, workspace: Path, engine: FakeEngine
+) -> None:
+    FakeEngine(workspace / "runs", "newer").begin().train(3).finish()
+    with opened(qtbot, workspace) as window:
+        qtbot.wait(200)
+        assert window.run_path == engine.run.path
+
+
 def test_what_the_engine_writes_appears(qtbot: Any, window: MainWindow, engine: FakeEngine) -> None:
     engine.train(7)
     qtbot.waitUntil(lambda: "step 47 of 300" in facts(window))

@@ -134,6 +134,11 @@ class MetricBoard(QScrollArea):
         """Those that stand on the board, by metric."""
         return dict(self._charts)
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the charts show all they were told of."""
+        return bool(self._charts) and not self._dirty
+
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if watched is self.viewport() and event.type() == QEvent.Type.Resize:
             self._arrange()

@@ -205,6 +205,7 @@ class RunList(QFrame):
             self.view.setCurrentIndex(at)
 
     def _current_changed(self, current: QModelIndex) -> None:
-        path = self._model.path(current.row())
+        # A list that gets the focus takes its first row for current, which nobody chose.
+        path = self._model.path(current.row()) if self.shown is not None else None
         if path is not None and path != self.shown:
             self.chosen.emit(path)
