@@ -25,6 +25,8 @@ from engine.contract.run_dir import RunDir, write_json
 
 #: The exit code (EX_TEMPFAIL) of a supervisor that found the run in other hands and touched nothing.
 IN_USE = 75
+#: What a supervisor says on its standard output once its engine has begun.
+STARTED = b"started\n"
 POLL_SECONDS = 0.1
 #: Longer than any honest step or download without a sign of life.
 HANG_SECONDS = 30 * 60.0
@@ -53,7 +55,7 @@ class Watch:
 
 
 def main(arguments: list[str]) -> int:
-    """0 when an engine was started and its end recorded, 75 when the run is in use, 2 on bad arguments."""
+    """0 when an engine's end is recorded, 1 if none could be started, 75 if the run is in use, 2 on bad arguments."""
     if not arguments or not Path(arguments[0]).is_dir():
         sys.stderr.write("engine.supervisor: give it a run directory\n")
         return 2
@@ -68,14 +70,14 @@ def main(arguments: list[str]) -> int:
         processes.become_subreaper()
         # What a run writes is for its owner and, if the owner's own mask allows it, the group.
         os.umask(os.umask(0o077) | 0o007)
+        starter = os.dup(1)
         with run.log.open("ab") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-        _supervise(run, command)
-    return 0
+        return _supervise(run, command, starter)
 
 
-def _supervise(run: RunDir, command: list[str]) -> None:
+def _supervise(run: RunDir, command: list[str], starter: int) -> int:
     tidy(run)
     offset = run.commands.stat().st_size if run.commands.exists() else 0
     kills_before = processes.out_of_memory_kills()
@@ -84,7 +86,8 @@ def _supervise(run: RunDir, command: list[str]) -> None:
     except OSError as error:
         sys.stderr.write(f"The engine could not be started: {error}\n")
         write_json(run.ended, _ended(exit_code=127))
-        return
+        return 1
+    _report_to(starter)
     watch = Watch(
         run,
         engine,
@@ -104,6 +107,14 @@ def _supervise(run: RunDir, command: list[str]) -> None:
     record = _ended(code, out_of_memory=out_of_memory, hung=watch.hung, requested=watch.requested)
     with contextlib.suppress(OSError):
         write_json(run.ended, record)
+    return 0
+
+
+def _report_to(starter: int) -> None:
+    """Tell whoever started us that the run is ours and its engine has begun; then nobody needs to listen any more."""
+    with contextlib.suppress(OSError):
+        os.write(starter, STARTED)
+    os.close(starter)
 
 
 def tidy(run: RunDir) -> None:

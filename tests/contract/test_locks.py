@@ -3,14 +3,22 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import IO
 
 from engine.contract import locks
 
 HOLD = "import sys; from pathlib import Path; from engine.contract import locks; "
 
 
+def held(path: Path) -> IO[bytes]:
+    file = locks.hold(path)
+    assert file is not None
+    return file
+
+
 def test_a_held_lock_is_refused_to_others_and_free_again_when_closed(tmp_path):
-    file = locks.hold(tmp_path / "x.lock")
+    file = held(tmp_path / "x.lock")
     assert locks.is_held(tmp_path / "x.lock")
     assert locks.hold(tmp_path / "x.lock", patience=0) is None
     file.close()
@@ -36,6 +44,7 @@ def test_a_killed_process_holds_nothing(tmp_path):
     path = tmp_path / "x.lock"
     code = HOLD + f"f = locks.hold(Path({str(path)!r})); print('held', flush=True); input()"
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
     assert process.stdout.readline() == b"held\n"
     assert locks.is_held(path)
     process.kill()
@@ -45,7 +54,7 @@ def test_a_killed_process_holds_nothing(tmp_path):
 
 def test_patience_outlasts_a_glance(tmp_path):
     path = tmp_path / "x.lock"
-    first = locks.hold(path)
+    first = held(path)
     started = time.monotonic()
     assert locks.hold(path, patience=0.1) is None
     assert time.monotonic() - started >= 0.1
@@ -54,7 +63,7 @@ def test_patience_outlasts_a_glance(tmp_path):
 
 def test_the_lock_is_not_passed_on_to_children(tmp_path):
     path = tmp_path / "x.lock"
-    file = locks.hold(path)
+    file = held(path)
     child = subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
     file.close()
     assert not locks.is_held(path)

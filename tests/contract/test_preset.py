@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.contract.faults import PresetError
-from engine.contract.preset import check, load_preset, preset_text, read_draft
+from engine.contract.preset import Preset, check, load_preset, preset_text, read_draft
 
 SFT = """method: sft
 model:
@@ -24,6 +24,13 @@ rewards:
 """
 
 
+def whole(text: str, overrides: list[str] | None = None) -> Preset:
+    """The preset, which has no fault."""
+    draft = read_draft(text, overrides)
+    assert draft.preset is not None, draft.faults
+    return draft.preset
+
+
 def faults(text, overrides=None):
     """What is wrong, by key."""
     return {fault.dotted: fault for fault in read_draft(text, overrides).faults}
@@ -36,14 +43,14 @@ def test_a_small_preset_is_whole(text):
 
 @pytest.mark.parametrize("text", [SFT, GRPO], ids=["sft", "grpo"])
 def test_the_frozen_text_reads_back_as_the_same_preset(text):
-    preset = read_draft(text).preset
+    preset = whole(text)
     frozen = preset_text(preset)
     assert read_draft(frozen).preset == preset
-    assert preset_text(read_draft(frozen).preset) == frozen
+    assert preset_text(whole(frozen)) == frozen
 
 
 def test_the_frozen_text_writes_every_default_out():
-    frozen = preset_text(read_draft(SFT).preset)
+    frozen = preset_text(whole(SFT))
     assert "learning_rate: 1.0e-05" in frozen
     assert "max_grad_norm: 1.0" in frozen
     assert "shuffle: true" in frozen
@@ -144,7 +151,7 @@ def test_a_name_that_could_leave_the_workspace_is_refused(name):
 
 def test_one_source_may_be_a_path_a_mapping_or_a_list():
     for written in ("rows.jsonl", "{path: rows.jsonl}", "[rows.jsonl]", "[{path: rows.jsonl}]"):
-        preset = read_draft(SFT.replace("rows.jsonl", written)).preset
+        preset = whole(SFT.replace("rows.jsonl", written))
         assert [source.path for source in preset.data.train] == ["rows.jsonl"]
 
 
@@ -154,8 +161,10 @@ def test_a_fault_in_one_of_several_sources_names_which():
 
 
 def test_overrides_replace_and_add_settings():
-    preset = read_draft(SFT, ["training.steps=7", "optimizer.learning_rate=1e-3", "model.adapter={rank: 4}"]).preset
-    assert (preset.training.steps, preset.optimizer.learning_rate, preset.model.adapter.rank) == (7, 1e-3, 4)
+    preset = whole(SFT, ["training.steps=7", "optimizer.learning_rate=1e-3", "model.adapter={rank: 4}"])
+    assert (preset.training.steps, preset.optimizer.learning_rate) == (7, 1e-3)
+    assert preset.model.adapter is not None
+    assert preset.model.adapter.rank == 4
 
 
 @pytest.mark.parametrize(

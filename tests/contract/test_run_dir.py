@@ -1,6 +1,7 @@
 """A run directory appears whole or not at all, and its small files are replaced whole."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ def test_a_new_run_has_its_preset_and_no_events_yet(tmp_path):
 
 
 def test_runs_started_in_the_same_second_get_names_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_dir.time, "strftime", lambda _format: "20250101-000000")
+    monkeypatch.setattr(time, "strftime", lambda _format: "20250101-000000")
     made = [run_dir.create(tmp_path, "twin", "") for _ in range(3)]
     assert [run.path.name for run in made] == [f"20250101-000000-twin{suffix}" for suffix in ("", "-2", "-3")]
 
@@ -55,7 +56,9 @@ def test_the_newest_of_a_name_is_one_that_has_a_model(tmp_path):
         run_dir.create_at(tmp_path / f"2025010{day}-000000-sums", "")
     RunDir(tmp_path / "20250101-000000-sums").final.mkdir()
     RunDir(tmp_path / "20250102-000000-sums").checkpoint(5).mkdir(parents=True)
-    assert run_dir.newest_named(tmp_path, "sums").path.name == "20250102-000000-sums"
+    newest = run_dir.newest_named(tmp_path, "sums")
+    assert newest is not None
+    assert newest.path.name == "20250102-000000-sums"
     assert run_dir.newest_named(tmp_path, "others") is None
 
 
@@ -70,7 +73,7 @@ def test_saved_steps_are_told_oldest_first_and_unfinished_ones_left_out(tmp_path
 def test_a_small_file_is_replaced_whole(tmp_path, monkeypatch):
     file = tmp_path / "process.json"
     run_dir.write_json(file, {"pid": 1})
-    monkeypatch.setattr(run_dir.json, "dump", lambda *_args, **_named: 1 / 0)
+    monkeypatch.setattr(json, "dump", lambda *_args, **_named: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run_dir.write_json(file, {"pid": 2})
     assert json.loads(file.read_text()) == {"pid": 1}

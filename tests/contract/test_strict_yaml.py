@@ -105,6 +105,13 @@ def test_each_key_and_item_knows_its_line():
     assert (lines[("a",)], lines[("a", "b")], lines[("a", "c")], lines[("a", "c", 1)]) == (2, 3, 4, 6)
 
 
+@pytest.mark.parametrize(
+    "text", ["\x85", "a\u2028b", "\u2029", "a\nb\n", " x ", "1e5", "yes", "null", "", "\ufeff", "#x"]
+)
+def test_a_text_that_looks_like_something_else_comes_back_as_it_was(text):
+    assert load_yaml(dump_yaml({"key": text, text: 1}))[0] == {"key": text, text: 1}
+
+
 @given(documents)
 def test_what_is_written_reads_back_the_same(data):
     assert load_yaml(dump_yaml(data))[0] == data

@@ -3,6 +3,7 @@
 Standard library only, so that a life takes hundredths of a second. "ready" in engine.log says that it has begun.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -31,6 +32,11 @@ def main(behaviour: str, run: Path, offset: int) -> int:
         return 0
     if behaviour == "obeys":
         return _obey(run, offset)
+    if behaviour.startswith("trains_"):
+        return _train(run, offset, int(behaviour.removeprefix("trains_")))
+    if behaviour == "fails":
+        _tell(run, "run_finished", reason="failed", message="no such model\nname another")
+        return 1
     time.sleep(FOREVER)
     return 0
 
@@ -57,6 +63,27 @@ def _obey(run: Path, offset: int) -> int:
     while (run / "commands.jsonl").stat().st_size <= offset if (run / "commands.jsonl").exists() else True:
         time.sleep(0.02)
     return 3
+
+
+def _train(run: Path, offset: int, steps: int) -> int:
+    """Steps of 20 ms whose reward rises, and a stop after the step in which it is asked."""
+    _tell(run, "phase", what="loading the model")
+    _tell(run, "run_started", method="grpo", steps=steps, processes=1)
+    for step in range(1, steps + 1):
+        time.sleep(0.02)
+        _tell(run, "step", step=step, values={"reward": step / steps, "kl": float("nan")})
+        if (run / "commands.jsonl").exists() and (run / "commands.jsonl").stat().st_size > offset:
+            _tell(run, "run_finished", reason="stopped", message="")
+            return 3
+    (run / "final").mkdir()
+    (run / "final" / "config.json").touch()
+    _tell(run, "run_finished", reason="finished", message="")
+    return 0
+
+
+def _tell(run: Path, kind: str, **values: object) -> None:
+    with (run / "events.jsonl").open("a") as file:
+        file.write(json.dumps({"kind": kind, "time": time.time(), **values}) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from engine.contract.run_dir import RunDir, create_at
+from engine.supervisor import STARTED
 
 ROOT = Path(__file__).parents[2]
 FAKE = Path(__file__).with_name("fake_engine.py")
@@ -41,7 +42,7 @@ def supervise(run: RunDir, behaviour: str, **seconds: float) -> dict[str, Any]:
     done = subprocess.run(
         command(run, behaviour), env=environment(**seconds), timeout=30, capture_output=True, check=True
     )
-    assert done.stdout == done.stderr == b""  # what is printed belongs in engine.log
+    assert (done.stdout, done.stderr) == (STARTED, b"")  # what the engine prints belongs in engine.log
     return ended(run)
 
 
@@ -50,7 +51,7 @@ def supervisor(run: RunDir, behaviour: str, **seconds: float) -> Iterator["subpr
     """A supervisor whose engine has begun. Both are ended if the test did not."""
     process = subprocess.Popen(command(run, behaviour), env=environment(**seconds))
     try:
-        wait_until(lambda: run.log.exists() and b"ready" in run.log.read_bytes())
+        wait_until(lambda: has_begun(run))
         yield process
     finally:
         process.kill()
@@ -58,6 +59,10 @@ def supervisor(run: RunDir, behaviour: str, **seconds: float) -> Iterator["subpr
         engine_pid = run.log.read_text().split()[1]
         if psutil.pid_exists(int(engine_pid)) and str(run.path) in psutil.Process(int(engine_pid)).cmdline():
             psutil.Process(int(engine_pid)).kill()
+
+
+def has_begun(run: RunDir) -> bool:
+    return run.log.exists() and b"ready" in run.log.read_bytes()
 
 
 def engine_of(run: RunDir) -> psutil.Process:

@@ -15,7 +15,6 @@ from engine import supervisor as supervising
 from engine.contract import commands, locks
 from engine.contract.run_dir import RunDir
 from tests.engine.supervised import (
-    ROOT,
     command,
     ended,
     engine_of,
@@ -48,7 +47,8 @@ def test_a_killed_engine_is_told_by_its_signal(run):
 
 def test_an_engine_that_cannot_be_started_is_on_the_record_too(run, tmp_path):
     words = [*command(run, "exits_0")[:6], str(tmp_path / "no such program")]
-    subprocess.run(words, env=environment(), check=True)
+    done = subprocess.run(words, env=environment(), capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (1, b"")
     assert ended(run)["exit_code"] == 127
     assert "no such program" in run.log.read_text()
 
@@ -137,7 +137,7 @@ def test_no_orphan_outlives_its_engine(run):
 
 
 def test_a_second_supervisor_is_refused_and_touches_nothing(run):
-    with supervisor(run, "works_a_while"):
+    with supervisor(run, "sleeps"):
         before = {file.name: file.stat().st_mtime_ns for file in run.path.iterdir()}
         second = subprocess.run(command(run, "exits_0"), env=environment(), capture_output=True, check=False)
         assert {file.name: file.stat().st_mtime_ns for file in run.path.iterdir()} == before
