@@ -199,14 +199,14 @@ def test_keys_move_one_cursor_over_all_charts(shown, link, qtbot):
     assert second._overlay._readout is None
 
 
-def test_the_mouse_puts_the_cursor_on_the_nearest_sample_and_takes_it_away(shown, link):
+def test_the_mouse_puts_the_cursor_on_the_nearest_sample_and_takes_it_away(shown, link, qtbot):
     chart = shown()
     area = chart._overlay.area
     QTest.mouseMove(chart._overlay, QPoint(round(area.left_of(50.2)), 100))
-    assert link.cursor == pytest.approx(50, abs=1)
+    qtbot.waitUntil(lambda: link.cursor == pytest.approx(50, abs=1))
     assert chart._overlay._readout.heading.startswith("step ")
     QTest.mouseMove(chart._overlay, QPoint(2, 100))
-    assert link.cursor is None
+    qtbot.waitUntil(lambda: link.cursor is None)
 
 
 def test_a_dragged_box_zooms_all_charts_and_a_double_click_shows_everything(shown, link, qtbot):
