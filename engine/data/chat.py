@@ -36,7 +36,7 @@ class ChatEncoder:
         elif "prompt" in row and "completion" in row:
             example = self._pair(row["prompt"], row["completion"])
         elif "text" in row:
-            ids = [*self._tokenizer(str(row["text"]))["input_ids"], *self._end()]
+            ids = self._ended(str(row["text"]))
             example = Example(ids, [True] * len(ids))
         else:
             raise DataError(f"a row has neither `messages` nor `prompt` and `completion` nor `text`: {', '.join(row)}")
@@ -48,33 +48,42 @@ class ChatEncoder:
         return str(self._tokenizer.decode(ids, skip_special_tokens=True))
 
     def _pair(self, prompt: Any, completion: Any) -> Example:
-        if isinstance(prompt, list) and self._tokenizer.chat_template:
+        if isinstance(prompt, list):
             answer = completion if isinstance(completion, list) else [{"role": "assistant", "content": str(completion)}]
-            return self._conversation([*prompt, *answer])
+            return self._conversation([*prompt, *answer], given=len(prompt))
         before = self._prompt_ids(prompt)
-        text = _plain(prompt) + (_plain(completion) if isinstance(completion, list) else str(completion))
-        whole = [*self._tokenizer(text)["input_ids"], *self._end()]
+        whole = self._ended(str(prompt) + (_plain(completion) if isinstance(completion, list) else str(completion)))
         start = _common_prefix(before, whole)
         return Example(whole, [index >= start for index in range(len(whole))])
 
-    def _conversation(self, messages: list[dict[str, Any]]) -> Example:
-        """Every assistant turn counts, with the mark that ends it; so the model learns to stop."""
-        if not self._tokenizer.chat_template:
-            return self._pair(_plain(_before_last_answer(messages)), str(messages[-1]["content"]))
+    def _conversation(self, messages: list[dict[str, Any]], *, given: int = 0) -> Example:
+        """Every assistant turn after the given ones counts, with the mark that ends it; so the model learns to stop."""
+        turns = len(messages) - given
         messages = self._with_system(messages)
+        if not self._tokenizer.chat_template:
+            return self._without_template(messages)
         whole = self._render(messages, for_answer=False)
         is_target = [False] * len(whole)
-        for index, message in enumerate(messages):
-            if message.get("role") == "assistant":
+        for index in range(len(messages) - turns, len(messages)):
+            if messages[index].get("role") == "assistant":
                 start = _common_prefix(self._render(messages[:index], for_answer=True), whole)
                 end = _common_prefix(self._render(messages[: index + 1], for_answer=False), whole)
                 is_target[start:end] = [True] * (end - start)
         return Example(whole, is_target)
 
+    def _without_template(self, messages: list[dict[str, Any]]) -> Example:
+        """Nothing tells a model that saw no template where a turn ends; so only the last answer counts."""
+        before = _before_last_answer(messages)
+        if len(before) < len(messages):
+            return self._pair(_plain(before), messages[-1]["content"])
+        ids = self._prompt_ids(messages)
+        return Example(ids, [False] * len(ids))
+
     def _prompt_ids(self, prompt: Any) -> list[int]:
-        if isinstance(prompt, list) and self._tokenizer.chat_template:
-            return self._render(self._with_system(prompt), for_answer=True)
-        return list(self._tokenizer(_plain(prompt))["input_ids"])
+        messages = self._with_system(prompt) if isinstance(prompt, list) else None
+        if messages is not None and self._tokenizer.chat_template:
+            return self._render(messages, for_answer=True)
+        return list(self._tokenizer(str(prompt) if messages is None else _plain(messages))["input_ids"])
 
     def _render(self, messages: list[dict[str, Any]], *, for_answer: bool) -> list[int]:
         rendered = self._tokenizer.apply_chat_template(messages, add_generation_prompt=for_answer, return_dict=False)
@@ -85,15 +94,14 @@ class ChatEncoder:
             return messages
         return [{"role": "system", "content": self._system_prompt}, *messages]
 
-    def _end(self) -> list[int]:
-        end = self._tokenizer.eos_token_id
-        return [] if end is None else [int(end)]
+    def _ended(self, text: str) -> list[int]:
+        """The text and, unless the data already has it, the token that ends it."""
+        ids, end = list(self._tokenizer(text)["input_ids"]), self._tokenizer.eos_token_id
+        return ids if end is None or ids[-1:] == [end] else [*ids, int(end)]
 
 
-def _plain(prompt: Any) -> str:
-    if isinstance(prompt, list):
-        return "\n".join(str(message.get("content", "")) for message in prompt) + "\n"
-    return str(prompt)
+def _plain(messages: list[dict[str, Any]]) -> str:
+    return "\n".join(str(message.get("content", "")) for message in messages) + "\n"
 
 
 def _before_last_answer(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
