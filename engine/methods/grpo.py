@@ -10,31 +10,20 @@ from torch import Tensor, nn
 
 from engine.advantages import group_relative_advantages
 from engine.contract.preset import GrpoPreset
-from engine.contract.rollouts import Completion
 from engine.data.batching import micro_batches, mix, pad_rows, rows_of_step
 from engine.data.chat import Example
-from engine.data.sources import Row, Table
+from engine.data.sources import Table
 from engine.logprobs import Rows
 from engine.loop import Method, Update
 from engine.losses import grpo_loss
+from engine.methods.answers import Sampled, record, told
 from engine.methods.bench import Bench, is_due
-from engine.rewards import Reward, RewardSum
-from engine.rollout.decode import Answer, sample_answers
+from engine.rewards import RewardSum
+from engine.rollout.decode import sample_answers
 from engine.tally import Mean, Peak, Tally, Values
 
 #: Held-out prompts answered each time data.eval is measured.
 EVAL_PROMPTS = 128
-
-
-class Sampled(NamedTuple):
-    """One answer, what it was worth, and how much better than its group that is."""
-
-    row: Row
-    prompt: list[int]
-    answer: Answer
-    text: str
-    reward: Reward
-    advantage: float
 
 
 class GrpoBatch(NamedTuple):
@@ -54,7 +43,7 @@ class GrpoBatch(NamedTuple):
 
 def grpo(preset: GrpoPreset, bench: Bench) -> Method:
     """The batches, the loss and the measures of GRPO (Shao et al. 2024, arXiv:2402.03300)."""
-    training, own = preset.training, preset.grpo
+    training, how, own = preset.training, preset.rollout, preset.grpo
     reward = RewardSum(preset.rewards, bench.train.tasks | (bench.held_out.tasks if bench.held_out else {}))
     # Dropout would make the policy that samples another one than the policy that learns.
     bench.policy.model.eval()
@@ -65,16 +54,16 @@ def grpo(preset: GrpoPreset, bench: Bench) -> Method:
         sampling_seconds = time.perf_counter() - started
         normaliser = _sum_over_processes(bench, float(sum(len(s.answer.ids) for s in sampled)))
         parts = [_tensors(preset, bench, part, normaliser) for part in _cut(preset, sampled)]
-        _record(preset, bench, step, sampled, parts)
+        record(bench, step, sampled[: how.recorded], _flat_reference(parts), how.completions_per_prompt)
         tokens = sum(len(s.prompt) + len(s.answer.ids) for s in sampled)
-        first = _told(preset, sampled) | {"timing/rollout": Mean(sampling_seconds, 1)}
+        first = told(sampled, how.completions_per_prompt) | {"timing/rollout": Mean(sampling_seconds, 1)}
         if own.iterations > 1:
             parts = [part._replace(old_logps=_score(bench, bench.bare_scorer, part.rows, preset)) for part in parts]
         for iteration in range(own.iterations):
             yield Update(parts, tokens if iteration == 0 else 0, first if iteration == 0 else {})
 
     def loss(batch: GrpoBatch) -> tuple[Tensor, Values]:
-        scores = bench.scorer(batch.rows, preset.rollout.temperature)
+        scores = bench.scorer(batch.rows, how.temperature)
         old_logps = scores.logps.detach() if batch.old_logps is None else batch.old_logps
         result = grpo_loss(
             scores.logps,
@@ -174,64 +163,16 @@ def _tensors(preset: GrpoPreset, bench: Bench, part: list[Sampled], normaliser: 
     )
 
 
+def _flat_reference(parts: list[GrpoBatch]) -> list[float]:
+    return [logp for part in parts if part.reference_logps is not None for logp in part.reference_logps.tolist()]
+
+
 @torch.no_grad()
 def _score(bench: Bench, scorer: nn.Module, rows: Rows, preset: GrpoPreset) -> Tensor:
     """Log-probabilities of the answers, at the temperature they were drawn at."""
     with bench.accelerator.autocast():
         logps: Tensor = scorer(rows, preset.rollout.temperature).logps
     return logps
-
-
-def _told(preset: GrpoPreset, sampled: list[Sampled]) -> Values:
-    """What a step's answers say, under TRL's names."""
-    size = preset.rollout.completions_per_prompt
-    totals = torch.tensor([s.reward.total for s in sampled]).view(-1, size)
-    spreads = totals.std(dim=1)
-    lengths = [len(s.answer.ids) for s in sampled]
-    count = len(sampled)
-    values: Values = {
-        "reward": Mean(float(totals.sum()), count),
-        "reward_std": Mean(float(spreads.sum()), len(spreads)),
-        "frac_reward_zero_std": Mean(float((spreads < 1e-8).sum()), len(spreads)),
-        "completions/mean_length": Mean(float(sum(lengths)), count),
-        "completions/max_length": Peak(float(max(lengths))),
-        "completions/clipped_ratio": Mean(float(sum(s.answer.finish == "length" for s in sampled)), count),
-    }
-    for name in sampled[0].reward.parts:
-        part = torch.tensor([s.reward.parts[name] for s in sampled])
-        values[f"rewards/{name}/mean"] = Mean(float(part.sum()), count)
-        values[f"rewards/{name}/std"] = Mean(float(part.std()), 1)
-    return values
-
-
-def _record(preset: GrpoPreset, bench: Bench, step: int, sampled: list[Sampled], parts: list[GrpoBatch]) -> None:
-    """Keep a share of the answers, whole groups first, with what is known of each token."""
-    kept = sampled[: preset.rollout.recorded]
-    decode = bench.policy.tokenizer.decode
-    flat = [None] * len(parts) if preset.grpo.beta == 0 else [part.reference_logps for part in parts]
-    reference = [logp for part in flat if part is not None for logp in part.tolist()]
-    told, at = [], 0
-    for index, s in enumerate(kept):
-        mine, at = reference[at : at + len(s.answer.ids)], at + len(s.answer.ids)
-        told.append(
-            Completion(
-                step=step,
-                prompt=decode(s.prompt),
-                completion=s.text,
-                prompt_id=index // preset.rollout.completions_per_prompt,
-                answer=None if s.row.get("answer") is None else str(s.row["answer"]),
-                reward=s.reward.total,
-                parts=s.reward.parts,
-                advantage=s.advantage,
-                kl=sum(p - q for p, q in zip(s.answer.logps, mine, strict=False)) if mine else None,
-                finish=s.answer.finish,
-                tokens=[decode([token]) for token in s.answer.ids],
-                token_ids=s.answer.ids,
-                logps=s.answer.logps,
-                reference_logps=mine,
-            )
-        )
-    bench.reporter.completions(step, told)
 
 
 def _held_out_reward(preset: GrpoPreset, bench: Bench, table: Table, reward: RewardSum) -> dict[str, float]:
