@@ -4,6 +4,7 @@ A row is a dict: `prompt` and `completion` (text, or lists of messages), `messag
 to the rewards.
 """
 
+import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -95,10 +96,11 @@ def _json_file(path: Path) -> list[Row]:
 def _with_datasets(source: Source, suffix: str) -> list[Row]:
     from datasets import load_dataset
 
-    readers = {".csv": "csv", ".parquet": "parquet"}
     try:
-        if suffix in readers:
-            data = load_dataset(readers[suffix], data_files=source.path, split="train")
+        if suffix == ".csv":
+            data = load_dataset("csv", data_files=source.path, split="train", **_as_text(Path(source.path)))
+        elif suffix == ".parquet":
+            data = load_dataset("parquet", data_files=source.path, split="train")
         else:
             data = load_dataset(source.path, split=source.split)
     except Exception as error:
@@ -107,3 +109,12 @@ def _with_datasets(source: Source, suffix: str) -> list[Row]:
             f"{source.path}: could not be read: {reason}; check the path, or the network for the hub"
         ) from error
     return [dict(row) for row in data]
+
+
+def _as_text(path: Path) -> dict[str, Any]:
+    """How to read a CSV file so that every cell stays what it says: not `007` as 7.0, nor `NA` as nothing."""
+    from datasets import Features, Value
+
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        names = next(csv.reader(file), [])
+    return {"features": Features({name: Value("string") for name in names}), "na_filter": False}
