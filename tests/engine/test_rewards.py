@@ -1,0 +1,81 @@
+"""What an answer is worth: each part by hand, the weighted sum, and what is said where a part cannot be told."""
+
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from engine.contract import settings
+from engine.data.sources import load_rows
+from engine.rewards import RewardError, RewardSum
+
+READER: TypeAdapter[Any] = TypeAdapter(settings.Reward)
+
+
+def reward_of(*parts: dict[str, Any]) -> RewardSum:
+    return RewardSum([READER.validate_python(part) for part in parts], {})
+
+
+def worth(part: dict[str, Any], answer: str, *, row: dict[str, Any] | None = None, length: int = 1) -> float:
+    return reward_of(part).score(row or {}, answer, length).total
+
+
+@pytest.mark.parametrize(("answer", "value"), [("85", 1.0), (" 85\n", 1.0), ("58", 0.0), ("", 0.0), ("85.", 0.0)])
+def test_an_exact_match_is_the_column_and_nothing_else(answer: str, value: float) -> None:
+    assert worth({"kind": "exact_match", "column": "sum"}, answer, row={"sum": 85}) == value
+
+
+@pytest.mark.parametrize(("answer", "value"), [("a\nb", 1.0), (" ab ", 1.0), ("xab", 0.0), ("abx", 0.0)])
+def test_a_pattern_has_to_match_the_whole_answer_over_lines(answer: str, value: float) -> None:
+    assert worth({"kind": "pattern", "pattern": "a.?b"}, answer) == value
+
+
+@pytest.mark.parametrize(
+    ("length", "value"),
+    [(1, 1.0), (10, 1.0), (11, 0.9), (15, 0.5), (20, 0.0), (50, 0.0)],  # 2 - length / 10, between 0 and 1
+)
+def test_length_pays_in_full_up_to_its_target_and_nothing_from_twice_it(length: int, value: float) -> None:
+    assert worth({"kind": "length", "target": 10}, "", length=length) == pytest.approx(value)
+
+
+def test_a_verifier_asks_the_task_that_made_the_row() -> None:
+    sums = settings.Source(path="task:arithmetic", rows=3, options={"reversed": False})
+    table = load_rows([sums])
+    reward = RewardSum([settings.Verifier(kind="verifier")], table.tasks)
+    assert [reward.score(row, row["answer"], 1).total for row in table.rows] == [1.0] * 3
+    assert [reward.score(row, "x", 1).total for row in table.rows] == [0.0] * 3
+
+
+def test_the_reward_is_the_weighted_sum_and_the_parts_are_told_unweighted() -> None:
+    # 2 x 1 (exact) - 0.5 x 0.5 (length 15 of 10) = 1.75
+    reward = reward_of({"kind": "exact_match", "weight": 2.0}, {"kind": "length", "target": 10, "weight": -0.5})
+    told = reward.score({"answer": "a"}, "a", 15)
+    assert told.total == pytest.approx(1.75)
+    assert told.parts == {"exact_match": 1.0, "length": 0.5}
+
+
+def test_two_parts_of_a_kind_keep_names_of_their_own() -> None:
+    patterns = [{"kind": "pattern", "pattern": p, "weight": w} for p, w in (("a.*", 1.0), (".*b", 10.0), ("c", 100.0))]
+    told = reward_of(*patterns).score({}, "xb", 2)
+    assert told.parts == {"pattern": 0.0, "pattern_2": 1.0, "pattern_3": 0.0}
+    assert told.total == 10.0
+
+
+@pytest.mark.parametrize(
+    ("part", "row", "told"),
+    [
+        ({"kind": "verifier"}, {"prompt": "a"}, "needs rows from a `task:` source"),
+        ({"kind": "exact_match", "column": "gold"}, {"prompt": "a", "id": 1}, "'gold'; the rows have prompt, id"),
+    ],
+    ids=["verifier", "exact_match"],
+)
+def test_a_part_that_a_row_does_not_serve_says_what_it_needs(
+    part: dict[str, Any], row: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(RewardError, match=told):
+        reward_of(part).score(row, "a", 1)
+
+
+def test_a_pattern_that_is_none_is_told_before_anything_is_scored() -> None:
+    with pytest.raises(RewardError, match=r"the pattern '\(' is not a regular expression"):
+        reward_of({"kind": "pattern", "pattern": "("})
