@@ -142,7 +142,7 @@ def engine_command(preset: Preset) -> list[str]:
         *("--num_processes", str(preset.training.processes), "--num_machines", "1"),
         *("--main_process_ip", "127.0.0.1", "--main_process_port", "0"),
         *("--mixed_precision", "no", "--dynamo_backend", "no"),
-        *("-m", "engine.run"),
+        *("-m", "engine.under_launcher"),
     ]
 
 

@@ -172,10 +172,10 @@ class LiveDisplay:
         self._bar = Bar(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[steps]}"),
             TextColumn("{task.fields[pace]}", markup=False),
         )
-        self._task = self._bar.add_task("starting", total=1, pace="")
+        self._task = self._bar.add_task("starting", total=None, steps="", pace="")
         self._metrics = Text("", no_wrap=True, overflow="ellipsis")
         self._live = Live(Group(self._bar, self._metrics), refresh_per_second=8)
 
@@ -197,8 +197,9 @@ class LiveDisplay:
         self._bar.update(
             self._task,
             description=clean(progress.phase or "training"),
-            total=max(1, progress.steps),
+            total=progress.steps or None,
             completed=progress.step,
+            steps=f"{progress.step}/{progress.steps}" if progress.steps else "",
             pace=pace(progress),
         )
         self._metrics.plain = clean(main_metrics(progress.method, progress.values))

@@ -1,10 +1,12 @@
-"""`python -m engine run` under `accelerate launch` or torchrun: we are one of several processes, already started.
+"""One of the several processes of a run, started by `accelerate launch` or torchrun.
 
-There is no supervisor then: the launcher is the parent, and the first process holds the run's lock itself.
+Either the supervisor started that launcher, which starts this module; or a person did, with `engine run` behind it.
+Then there is no supervisor, and the first process makes the run directory and holds its lock itself.
 """
 
 import os
 import re
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,9 +55,16 @@ def run_here(make: Callable[[], RunDir], workspace: Path) -> int:
             note.unlink(missing_ok=True)
 
 
-def _engine(run: RunDir) -> int:
-    from engine.run import main
+def main(arguments: list[str]) -> int:
+    """One process's share of the run, `RUN_DIR --commands-from OFFSET`. Returns its exit code for the launcher."""
+    from engine import run
 
+    code = run.main(arguments)
+    # To a launcher any code but 0 is a failure, of which it writes a page. That it was stopped is among the events.
+    return 0 if code == run.STOPPED else code
+
+
+def _engine(run: RunDir) -> int:
     return main([str(run.path), "--commands-from", str(size_of(run.commands))])
 
 
@@ -69,3 +78,7 @@ def _read_note(note: Path) -> RunDir:
             return RunDir(Path(note.read_text("utf-8")))
         time.sleep(0.05)
     raise TimeoutError(f"{note.parent}: the first process made no run directory within {WAIT_SECONDS:.0f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

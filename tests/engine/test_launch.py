@@ -182,7 +182,7 @@ def test_two_processes_on_the_cpu_really_meet(preset, tmp_path):
     )
     two = prepare(preset, "training.processes=2", "model.device=cpu").preset
     command = launch.engine_command(two)
-    command[command.index("engine.run")] = "meet"
+    command[command.index("engine.under_launcher")] = "meet"
     environment = launch.environment(two)
     environment["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
     done = subprocess.run(
