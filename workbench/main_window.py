@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 PAGES = [("runs", "Runs", "Ctrl+1"), ("presets", "Presets", "Ctrl+2")]
 HELP = ("help", "Help", "F1")
 TITLES = {name: title for name, title, _ in [*PAGES, HELP]}
+SIZE = (1440, 900)
 PULSE_MS = 1000
 AUTOSAVE_MS = 2000
 SMOOTHING = 0.9
@@ -184,7 +185,9 @@ class MainWindow(QMainWindow):
 
     def _place(self) -> None:
         self.setWindowTitle("Plumbline")
-        self.setMinimumSize(900, 560)
+        self.setMinimumSize(1000, 600)
+        room = self.screen().availableSize()
+        self.resize(min(SIZE[0], room.width()), min(SIZE[1], room.height()))
         self._stack.addWidget(self.runs)
         inner = column(self.header, self.notice, self._stack, self.status_line, space=2)
         inner.setContentsMargins(theme.SPACE[4], theme.SPACE[3], theme.SPACE[4], theme.SPACE[2])

@@ -15,7 +15,7 @@ TICK_MS = 30
 #: Between two ticks of a long catch-up, so that the window answers and paints.
 CATCHING_UP_MS = 1
 #: Longest work of a tick, with one chunk's slack: a window that is busy longer feels stuck.
-WORK_SECONDS = 0.010
+WORK_SECONDS = 0.012
 CHUNK = 32 * 1024
 #: How often a run is judged whose events stand still: a killed engine must show within two seconds.
 JUDGE_SECONDS = 0.5

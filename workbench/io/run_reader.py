@@ -147,4 +147,4 @@ def _parents(preset: str) -> list[str]:
 
 def _noted_parents(run: RunDir) -> list[str]:
     noted = read_json(run.environment).get("parents")
-    return [Path(str(parent)).name for parent in noted] if isinstance(noted, list) else []
+    return [RunDir(Path(str(parent))).name for parent in noted] if isinstance(noted, list) else []

@@ -65,7 +65,7 @@ class AnswerDetail(QWidget):
             return
         cursor = self._text.textCursor()
         cursor.beginEditBlock()
-        self._write(cursor, answer.prompt[-LONGEST_SHOWN:] + "\n", self._format("muted"))
+        self._write(cursor, answer.prompt[-LONGEST_SHOWN:], self._format("muted"))
         if len(answer.tokens) == len(answer.logps) and answer.tokens:
             self._write_tokens(cursor, answer)
         else:

@@ -48,6 +48,7 @@ class CompletionsPane(QWidget):
         self._split.addWidget(self._detail)
         self._split.setStretchFactor(0, 3)
         self._split.setStretchFactor(1, 1)
+        self._split.setSizes([760, 280])
         self._split.setChildrenCollapsible(False)
         self._empty = label("", "muted", wrap=True)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)

@@ -20,6 +20,8 @@ MOST_COLUMNS = 4
 FRAME_MS = 33
 #: A redraw may take a third of the time, so that a window full of charts still answers.
 REST = 2.0
+#: Smoothing 100,000 steps anew takes 10 ms a chart, and a window that is busy for longer than 50 ms feels stuck.
+TURN_SECONDS = 0.016
 #: Set, not measured: a smoothed line of them would show what never was.
 EXACT = frozenset({"learning_rate", "num_tokens"})
 
@@ -83,12 +85,13 @@ class MetricBoard(QScrollArea):
         if state is not self._state:
             self._state = state
             changes = RunChanges(set(state.series), facts=True)
-            self._charts_follow()
+            self._charts_follow(state)
         self.link.set_total(float(state.steps) if state.steps else None)
-        names = state.charted()
+        names = state.charted() if state.series else []
         board = metrics.board(state.method) if state.method else []
-        if [n for n in names if n in board] != self._first or [n for n in names if n not in board] != self._rest:
-            self._first, self._rest = board, [name for name in names if name not in board]
+        first, rest = [n for n in names if n in board], [n for n in names if n not in board]
+        if (first, rest) != (self._first, self._rest):
+            self._first, self._rest = first, rest
             self._arrange()
         self._adopt(changes.metrics)
         self._touch(changes.metrics)
@@ -135,6 +138,11 @@ class MetricBoard(QScrollArea):
         return dict(self._charts)
 
     @property
+    def not_drawn(self) -> frozenset[str]:
+        """Metrics that changed since their chart was drawn."""
+        return frozenset(self._dirty)
+
+    @property
     def is_drawn(self) -> bool:
         """Whether the charts show all they were told of."""
         return bool(self._charts) and not self._dirty
@@ -151,11 +159,11 @@ class MetricBoard(QScrollArea):
         for grid in (self._grid, self._more_grid):
             grid.setContentsMargins(0, 0, 0, 0)
             grid.setSpacing(theme.SPACE[2])
-        layout.addWidget(self._waiting)
+        layout.addWidget(self._waiting, 1)
         layout.addLayout(self._grid)
         layout.addWidget(self._more, 0, Qt.AlignmentFlag.AlignLeft)
         layout.addLayout(self._more_grid)
-        layout.addStretch(1)
+        layout.addStretch(0)
         self.setWidget(self._body)
         self._more.hide()
         self._waiting.hide()
@@ -203,10 +211,10 @@ class MetricBoard(QScrollArea):
                 is_dense = name not in self._state.measured and name not in EXACT
                 self._charts[name].show_series(name, series, colour_index=at % 8, is_smoothed=is_dense)
 
-    def _charts_follow(self) -> None:
-        self.link.clear()
-        for chart in self._charts.values():
-            chart.clear()
+    def _charts_follow(self, state: RunState) -> None:
+        """Take the curves of another state of the same run; zoom and cursor stay."""
+        for name in self._charts.keys() - state.series.keys():
+            self._charts[name].clear()
         self._adopt(set(self._charts))
 
     def _toggle_more(self) -> None:
@@ -221,9 +229,15 @@ class MetricBoard(QScrollArea):
             self._frame.start(max(0, round(1000 * (self._drawn_at + pause - time.perf_counter()))))
 
     def _draw(self) -> None:
+        """Draw what is due, in the order it stands; what does not fit into a turn waits for the next."""
         began = time.perf_counter()
-        names, self._dirty = self._dirty, set()
-        for name in names & self._charts.keys():
+        for name in [name for name in self._charts if name in self._dirty]:
+            self._dirty.discard(name)
             self._charts[name].refresh()
+            if time.perf_counter() - began > TURN_SECONDS:
+                break
+        self._dirty &= self._charts.keys()
         self._drawn_at = time.perf_counter()
         self._cost = self._drawn_at - began
+        if self._dirty:
+            self._frame.start(1)

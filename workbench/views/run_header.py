@@ -26,15 +26,20 @@ def facts(state: RunState, status: Status, parents: list[str], now: float) -> st
         parts.append(state.phase.what + (f" {figures.share(done)}" if done is not None else ""))
     if state.step or state.steps:
         parts.append(figures.progress(state.step, state.steps or None))
-    if state.step and not math.isnan(state.seconds_per_step):
-        parts.append(figures.pace(state.seconds_per_step))
-    if status.state == "running":
-        parts.append(figures.left(state.seconds_left))
-    elif not status.is_alive and not math.isnan(state.last_time):
-        parts.append(figures.ago(now - state.last_time))
+    parts += _pace(state, status, now)
     if parents:
         parts.append(f"from {', '.join(parents)}")
     return "   ·   ".join(part for part in parts if part)
+
+
+def _pace(state: RunState, status: Status, now: float) -> list[str]:
+    """How fast it goes and how long it will take; or how long ago it ended."""
+    if not status.is_alive:
+        return [] if math.isnan(state.last_time) else [figures.ago(now - state.last_time)]
+    if state.phase is not None or math.isnan(state.seconds_per_step):
+        return []
+    pace = figures.pace(state.seconds_per_step)
+    return [pace, figures.left(state.seconds_left)] if status.state == "running" else [pace]
 
 
 def how_it_ended(status: Status) -> str:

@@ -3,7 +3,17 @@
 import time
 from pathlib import Path
 
-from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import (
+    QAbstractListModel,
+    QItemSelectionModel,
+    QModelIndex,
+    QPersistentModelIndex,
+    QRect,
+    QSize,
+    Qt,
+    QTimer,
+    Signal,
+)
 from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPen
 from PySide6.QtWidgets import QFrame, QListView, QPushButton, QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
@@ -201,8 +211,10 @@ class RunList(QFrame):
 
     def _mark(self, path: Path) -> None:
         at = self._model.index(self._model.row_of_path(path))
-        if at.isValid() and at.row() != self.view.currentIndex().row():
+        # The current row is not always selected: a list that gets the focus takes its first row for current.
+        if at.isValid() and not self.view.selectionModel().isSelected(at):
             self.view.setCurrentIndex(at)
+            self.view.selectionModel().select(at, QItemSelectionModel.SelectionFlag.ClearAndSelect)
 
     def _current_changed(self, current: QModelIndex) -> None:
         # A list that gets the focus takes its first row for current, which nobody chose.

@@ -1,0 +1,163 @@
+"""The main pages as pictures, in both themes. With PLUMBLINE_UPDATE_SCREENSHOTS=1 they go to assets/screenshots/."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPoint, QRect
+from PySide6.QtGui import QColor, QImage
+from PySide6.QtWidgets import QWidget
+
+from tests.workbench.fake_runs import FakeEngine, tour
+from tests.workbench.opened import opened
+from workbench import theme
+from workbench.io.system_readings import Readings
+from workbench.main_window import MainWindow
+from workbench.theme import Theme
+
+SIZE = (1440, 900)
+SCREENSHOTS = Path(__file__).parents[2] / "assets" / "screenshots"
+THEMES = {"light": theme.LIGHT, "dark": theme.DARK}
+KEPT = {"runs", "presets", "first-time", "crashed"}
+#: The same in every picture, so that a picture changes only when the page does.
+READINGS = Readings(busy=0.61, used=6_200_000_000, total=25_000_000_000, gpus=())
+
+
+@pytest.fixture(params=["light", "dark"])
+def colours(request: pytest.FixtureRequest) -> Theme:
+    return THEMES[request.param]
+
+
+@pytest.fixture
+def engine(workspace: Path) -> Iterator[FakeEngine]:
+    made = tour(workspace)
+    yield made
+    made.vanish()
+
+
+@pytest.fixture
+def window(qtbot: Any, workspace: Path, engine: FakeEngine, colours: Theme) -> Iterator[MainWindow]:
+    with opened(qtbot, workspace, theme=colours.name, size=SIZE) as made:
+        assert made.runs.run is not None
+        page = made.runs.run
+        qtbot.waitUntil(lambda: page.board.is_drawn and bool(page.completions.rows))
+        yield made
+
+
+def picture(qtbot: Any, window: MainWindow, name: str) -> QImage:
+    """The window at rest; kept where the pictures of the house are, if asked."""
+    window.session.readings.stop()
+    qtbot.wait(400)  # words follow curves at their own pace
+    window.header.show_readings(READINGS)
+    window.status_line.show_part("workspace", "workspace ~/Plumbline")
+    image = window.grab().toImage()
+    if name in KEPT and os.environ.get("PLUMBLINE_UPDATE_SCREENSHOTS"):
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        image.save(str(SCREENSHOTS / f"{name}-{window.appearance.theme.name}.png"))
+    return image
+
+
+def part(image: QImage, window: MainWindow, widget: QWidget) -> QImage:
+    return image.copy(QRect(widget.mapTo(window, QPoint(0, 0)), widget.size()))
+
+
+def near(image: QImage, colour: QColor, slack: int = 24) -> int:
+    """How many pixels have about this colour."""
+    wanted = np.array([colour.blue(), colour.green(), colour.red()])
+    return int((abs(pixels(image) - wanted) <= slack).all(axis=2).sum())
+
+
+def pixels(image: QImage) -> np.typing.NDArray[np.int16]:
+    """(height, width, 3): blue, green, red."""
+    plain = image.convertToFormat(QImage.Format.Format_RGB32)
+    lines = np.frombuffer(plain.constBits(), dtype=np.uint8).reshape(plain.height(), plain.width(), 4)
+    return lines[:, :, :3].astype(np.int16)
+
+
+def share(image: QImage, colour: QColor) -> float:
+    return near(image, colour, slack=2) / (image.width() * image.height())
+
+
+def test_the_runs_page_shows_its_curves_in_their_colours(qtbot: Any, window: MainWindow, colours: Theme) -> None:
+    image = picture(qtbot, window, "runs")
+    assert (image.width(), image.height()) == SIZE
+    assert window.runs.run is not None
+    for at, chart in enumerate(window.runs.run.board.charts.values()):
+        drawn = part(image, window, chart)
+        assert near(drawn, colours.curve(at % 8).colour) > 300, chart.accessibleName()
+        assert share(drawn, colours.colour("surface")) > 0.7
+
+
+def test_the_runs_page_is_mostly_calm(qtbot: Any, window: MainWindow, colours: Theme) -> None:
+    image = picture(qtbot, window, "runs")
+    calm = sum(share(image, colours.colour(token)) for token in ("ground", "surface", "raised"))
+    assert calm > 0.85
+
+
+def test_the_list_marks_each_state_with_its_colour(qtbot: Any, window: MainWindow, colours: Theme) -> None:
+    rows = part(picture(qtbot, window, "runs"), window, window.runs.list)
+    for token in ("running", "finished", "failed"):
+        assert near(rows, colours.colour(token)) > 50, token
+
+
+def test_the_run_on_show_is_marked_in_the_list(qtbot: Any, window: MainWindow, colours: Theme) -> None:
+    rows = part(picture(qtbot, window, "list"), window, window.runs.list)
+    assert share(rows.copy(0, 0, rows.width(), 90), colours.colour("raised")) > 0.4
+
+
+def test_the_answers_tell_right_from_wrong(qtbot: Any, window: MainWindow, colours: Theme) -> None:
+    assert window.runs.run is not None
+    window.runs.run.completions.pin(6)
+    qtbot.waitUntil(lambda: window.runs.run.completions.rows[0].step == 35)
+    answers = part(picture(qtbot, window, "completions"), window, window.runs.run.completions)
+    assert near(answers, colours.colour("finished")) > 30
+    assert near(answers, colours.colour("failed")) > 30
+
+
+def test_a_crashed_run_offers_to_resume(qtbot: Any, window: MainWindow, colours: Theme) -> None:
+    crashed = window.session.index.find("grpo-kl-0.1")
+    assert crashed is not None
+    assert window.runs.run is not None
+    window.session.show(crashed.run.path)
+    qtbot.waitUntil(lambda: window.is_settled)
+    header = window.runs.run.header
+    image = part(picture(qtbot, window, "crashed"), window, header)
+    assert "Killed (signal 9)." in header.text
+    assert near(image, colours.colour("accent")) > 500
+    assert near(image, colours.colour("failed")) > 50
+
+
+@pytest.mark.parametrize("page", ["presets", "help"])
+def test_the_other_pages_are_drawn(qtbot: Any, window: MainWindow, colours: Theme, page: str) -> None:
+    window.show_page(page)
+    image = picture(qtbot, window, page)
+    assert len(np.unique(pixels(image).reshape(-1, 3), axis=0)) > 50
+    assert near(image, colours.colour("text")) > 1000
+
+
+def test_the_palette_lies_over_the_page(qtbot: Any, window: MainWindow, colours: Theme) -> None:
+    window.open_palette()
+    image = part(picture(qtbot, window, "palette"), window, window.palette_box)
+    assert near(image, colours.colour("text")) > 500
+
+
+def test_an_empty_workspace_shows_one_thing_to_do(qtbot: Any, workspace: Path, colours: Theme) -> None:
+    with opened(qtbot, workspace, theme=colours.name, size=SIZE) as window:
+        image = picture(qtbot, window, "first-time")
+        assert near(image, colours.colour("accent"), slack=2) > 5000
+        assert share(image, colours.colour("ground")) > 0.7
+
+
+def test_the_smallest_screen_shows_all_that_is_needed(qtbot: Any, workspace: Path, engine: FakeEngine) -> None:
+    with opened(qtbot, workspace, size=(1280, 720)) as window:
+        page = window.runs.run
+        assert page is not None
+        qtbot.waitUntil(lambda: page.board.is_drawn and bool(page.completions.rows))
+        qtbot.wait(200)
+        assert len(page.board.charts) == 6
+        assert all(not chart.visibleRegion().isEmpty() for chart in page.board.charts.values())
+        assert page.board.verticalScrollBar().maximum() < 60
+        assert page.completions.height() > 90
