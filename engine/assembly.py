@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from engine.methods.bench import Bench
 from engine.model_card import model_card
 from engine.models import choose_device, choose_dtype, load_policy
 from engine.reporting import Reporter
+from engine.several import MEETING
 from engine.threads import calibrate
 
 
@@ -88,7 +90,19 @@ def accelerator_of(preset: Preset) -> Accelerator:
     precision = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(dtype, "no")
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
+    if MEETING in os.environ:
+        _meet(device)
     return Accelerator(cpu=device.type == "cpu", mixed_precision=precision)
+
+
+def _meet(device: torch.device) -> None:
+    """Join the other processes of this run. Accelerate would have them meet on a port that listens to all networks."""
+    torch.distributed.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo",
+        init_method=Path(os.environ[MEETING]).absolute().as_uri(),
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+    )
 
 
 def control_of(run: RunDir, reporter: Reporter, accelerator: Accelerator, offset: int) -> CommandFile:

@@ -131,19 +131,10 @@ def supervise(run: RunDir, preset: Preset) -> None:
 
 
 def engine_command(preset: Preset) -> list[str]:
-    """What the supervisor starts: one process, or accelerate's launcher for several."""
+    """What the supervisor starts: one process, or one that starts several."""
     if preset.training.processes == 1:
         return [sys.executable, "-m", "engine.run"]
-    return [
-        *(sys.executable, "-m", "accelerate.commands.launch"),
-        # For accelerate `--multi_gpu` means one process a device on this machine, by torchrun, and
-        # ACCELERATE_USE_CPU makes it gloo on the CPU; its own `--cpu` would need MPI for more than one process.
-        "--multi_gpu",
-        *("--num_processes", str(preset.training.processes), "--num_machines", "1"),
-        *("--main_process_ip", "127.0.0.1", "--main_process_port", "0"),
-        *("--mixed_precision", "no", "--dynamo_backend", "no"),
-        *("-m", "engine.under_launcher"),
-    ]
+    return [sys.executable, "-m", "engine.several", str(preset.training.processes)]
 
 
 def environment(preset: Preset | None = None) -> dict[str, str]:

@@ -159,33 +159,9 @@ def test_a_file_in_the_current_folder_cannot_pose_as_a_module(preset, engine, tm
     assert wait_for_end(launch.start(prepare(preset))) == "finished"
 
 
-def test_one_process_needs_no_launcher_and_several_get_accelerates(preset):
+def test_one_process_is_started_alone_and_several_by_one_that_ends_them_together(preset):
     one, two = prepare(preset).preset, prepare(preset, "training.processes=2", "model.device=cpu").preset
     assert launch.engine_command(one)[1:] == ["-m", "engine.run"]
-    command = launch.engine_command(two)
-    assert command[2] == "accelerate.commands.launch"
-    assert command[command.index("--num_processes") + 1] == "2"
+    assert launch.engine_command(two)[1:] == ["-m", "engine.several", "2"]
     assert launch.environment(two)["ACCELERATE_USE_CPU"] == "true"
     assert "ACCELERATE_USE_CPU" not in launch.environment(one)
-
-
-@pytest.mark.slow
-def test_two_processes_on_the_cpu_really_meet(preset, tmp_path):
-    """The launcher's own options, with a script in place of the engine: importing torch twice is slow enough."""
-    script = tmp_path / "meet.py"
-    script.write_text(
-        "import sys, torch, accelerate\n"
-        "state = accelerate.PartialState(cpu=True)\n"
-        "total = accelerate.utils.reduce(torch.tensor(state.process_index + 1.0), 'sum')\n"
-        "if state.is_main_process: print('sum', int(total), state.distributed_type.value, sys.argv[1:])\n"
-        "state.destroy_process_group()\n"
-    )
-    two = prepare(preset, "training.processes=2", "model.device=cpu").preset
-    command = launch.engine_command(two)
-    command[command.index("engine.under_launcher")] = "meet"
-    environment = launch.environment(two)
-    environment["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
-    done = subprocess.run(
-        [*command, "RUN", "--commands-from", "0"], env=environment, capture_output=True, text=True, check=False
-    )
-    assert "sum 3 MULTI_CPU ['RUN', '--commands-from', '0']" in done.stdout, done.stderr
