@@ -1,8 +1,6 @@
 """Starting a run: everything is checked first, then an engine that goes on without whoever started it."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
