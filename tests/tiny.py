@@ -1,6 +1,6 @@
 """Models, tokenizers and benches so small that a test makes one in a moment, yet shaped like the real ones."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +9,18 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from engine.assembly import optimizer_of
+from engine.contract import events
+from engine.contract.preset import SftPreset
 from engine.contract.run_dir import RunDir
 from engine.data.batching import pad_rows
 from engine.data.byte_tokenizer import byte_tokenizer
 from engine.data.chat import ChatEncoder, Example
 from engine.data.sources import Row, Table
 from engine.logprobs import Rows, TokenScorer
+from engine.loop import Progress, Wish, train
 from engine.methods.bench import Bench
+from engine.methods.sft import sft
 from engine.models import Policy
 from engine.reporting import Reporter
 from engine.rollout.decode import Answer
@@ -107,7 +112,6 @@ def bench_of(
     *,
     train: Sequence[Row] = (),
     held_out: Sequence[Row] | None = None,
-    prepare: Callable[[Accelerator, nn.Module], nn.Module] = lambda accelerator, scorer: scorer,
 ) -> Bench:
     """What a method works with, on one CPU, writing to a run directory in `folder`."""
     accelerator = Accelerator(cpu=True)
@@ -116,7 +120,7 @@ def bench_of(
     scorer = TokenScorer(policy.model)
     return Bench(
         policy=policy,
-        scorer=prepare(accelerator, scorer),
+        scorer=scorer,
         bare_scorer=scorer,
         reference_scorer=None if policy.reference is None else TokenScorer(policy.reference),
         accelerator=accelerator,
@@ -126,3 +130,32 @@ def bench_of(
         reporter=Reporter(run),
         breathe=lambda: None,
     )
+
+
+class Untouched:
+    """A run that nobody asks anything of."""
+
+    def breathe(self) -> None: ...
+
+    def after_step(self, step: int) -> Wish:
+        return Wish()
+
+
+def run_steps(preset: SftPreset, policy: Policy, folder: Path, rows: Sequence[Row]) -> list[events.Step]:
+    """The steps of an SFT run, by the parts that make a run."""
+    bench = bench_of(policy, folder, train=rows)
+    train(
+        sft(preset, bench),
+        scorer=bench.scorer,
+        optimizer=bench.accelerator.prepare(optimizer_of(preset, policy.model)),
+        accelerator=bench.accelerator,
+        settings=preset.optimizer,
+        steps=preset.training.steps,
+        progress=Progress(),
+        reporter=bench.reporter,
+        control=Untouched(),
+        save=lambda progress: None,
+        checkpoint_every=0,
+    )
+    told = [events.read_event(line) for line in (folder / "events.jsonl").read_bytes().splitlines()]
+    return [event for event in told if isinstance(event, events.Step)]

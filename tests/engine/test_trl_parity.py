@@ -15,20 +15,16 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from engine.advantages import Scale, group_relative_advantages
-from engine.assembly import optimizer_of
-from engine.contract import events
 from engine.contract.preset import GrpoPreset, SftPreset
 from engine.data.batching import pad_rows
 from engine.data.byte_tokenizer import byte_tokenizer
 from engine.data.chat import ChatEncoder
+from engine.data.sources import Row
 from engine.logprobs import TokenScorer
-from engine.loop import Progress, Wish, train
 from engine.losses import sft_loss
 from engine.methods.grpo import GrpoBatch, grpo
-from engine.methods.sft import sft
-from engine.models import Policy
 from engine.tally import Mean
-from tests.tiny import FAMILIES, bench_of, random_ids, rows_of, tiny_model, tiny_policy
+from tests.tiny import FAMILIES, bench_of, random_ids, rows_of, run_steps, tiny_model, tiny_policy
 
 pytestmark = [
     pytest.mark.oracle,
@@ -47,15 +43,6 @@ ROWS = [
 ]
 
 
-class Untouched:
-    """A run that nobody asks anything of."""
-
-    def breathe(self) -> None: ...
-
-    def after_step(self, step: int) -> Wish:
-        return Wish()
-
-
 def largest_relative_error(ours: list[Tensor], theirs: list[Tensor]) -> float:
     """Largest difference over the largest entry, of all tensors together."""
     assert len(ours) == len(theirs) > 0
@@ -70,7 +57,7 @@ def gradients(model: nn.Module) -> list[Tensor]:
 # ------------------------------------------------------------------------------------------------------------ SFT
 
 
-def trl_sft(model: PreTrainedModel, folder: Path, **settings: Any) -> Any:
+def trl_sft(model: PreTrainedModel, folder: Path, rows: list[Row] | None = None, **settings: Any) -> Any:
     from datasets import Dataset
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
@@ -87,7 +74,8 @@ def trl_sft(model: PreTrainedModel, folder: Path, **settings: Any) -> Any:
         train_sampling_strategy="sequential",
         **{"per_device_train_batch_size": 4, **settings},
     )
-    return SFTTrainer(model, args=config, train_dataset=Dataset.from_list(ROWS), processing_class=byte_tokenizer())
+    data = Dataset.from_list(rows or ROWS)
+    return SFTTrainer(model, args=config, train_dataset=data, processing_class=byte_tokenizer())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -140,7 +128,7 @@ def test_three_steps_of_sft_are_trls(family: str, accumulation: int, tmp_path: P
             "sft": {"sample_every": 0},
         }
     )
-    steps = run_steps(preset, policy, tmp_path / "ours")
+    steps = run_steps(preset, policy, tmp_path / "ours", ROWS)
     names = ["loss", "grad_norm", "learning_rate", "num_tokens"]
     if accumulation == 1:  # of an accumulated step TRL reports the mean of the parts' means; ours is over all tokens
         names += ["entropy", "mean_token_accuracy"]
@@ -165,26 +153,6 @@ def largest_difference(model: nn.Module, other: nn.Module) -> float:
             difference = torch.cat([queries, values])
         differences.append(float(difference.max()))
     return max(differences)
-
-
-def run_steps(preset: SftPreset, policy: Policy, folder: Path) -> list[events.Step]:
-    """The steps of a run, by the parts that make a run."""
-    bench = bench_of(policy, folder, train=ROWS)
-    train(
-        sft(preset, bench),
-        scorer=bench.scorer,
-        optimizer=bench.accelerator.prepare(optimizer_of(preset, policy.model)),
-        accelerator=bench.accelerator,
-        settings=preset.optimizer,
-        steps=preset.training.steps,
-        progress=Progress(),
-        reporter=bench.reporter,
-        control=Untouched(),
-        save=lambda progress: None,
-        checkpoint_every=0,
-    )
-    told = [events.read_event(line) for line in (folder / "events.jsonl").read_bytes().splitlines()]
-    return [event for event in told if isinstance(event, events.Step)]
 
 
 # ----------------------------------------------------------------------------------------------------------- GRPO
