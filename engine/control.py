@@ -29,6 +29,7 @@ class CommandFile:
         self._was_terminated = False
         self._looked_at = 0.0
         self._step = 0
+        self._is_paused = False
 
     def stop_on_signals(self) -> None:
         """A polite end from outside (SIGTERM, Ctrl+C) is a request to stop after this step."""
@@ -49,42 +50,34 @@ class CommandFile:
 
     def after_step(self, step: int) -> Wish:
         self._step = step
-        wish = self._obey()
-        while wish == "pause":
-            wish = self._wait_while_paused()
-        assert isinstance(wish, Wish)  # noqa: S101 - the loop above leaves nothing else
-        return wish
-
-    def _obey(self) -> "Wish | str":
-        save = stop = False
-        for command in self._shared():
-            if command.ask == "pause":
-                self._done(command, "paused")
-                return "pause"
-            if command.ask == "stop_now":
-                self._done(command, "stopped")
-                raise StopNow
-            save |= command.ask == "save"
-            stop |= command.ask == "stop"
-            self._done(command, {"save": "saved", "stop": "stopped"}.get(command.ask, "was not paused"))
-        return Wish(save=save, stop=stop)
-
-    def _wait_while_paused(self) -> "Wish | str":
-        while True:
-            for command in self._shared():
-                if command.ask == "resume":
-                    self._done(command, "went on")
-                    return self._obey()
-                if command.ask == "stop_now":
-                    self._done(command, "stopped")
-                    raise StopNow
-                if command.ask == "stop":
-                    self._done(command, "stopped")
-                    return Wish(stop=True)
-                if command.ask == "save":
-                    self._done(command, "will be saved when the run goes on")
+        self._is_paused = False
+        wish = self._obey(Wish())
+        while self._is_paused and not wish.stop:
             self._reporter.beat()
             time.sleep(PAUSE_POLL_SECONDS)
+            wish = self._obey(wish)
+        return wish
+
+    def _obey(self, wish: Wish) -> Wish:
+        """`wish`, and what else was asked for meanwhile. Raises StopNow."""
+        for command in self._shared():
+            match command.ask:
+                case "stop_now":
+                    self._done(command, "stopped")
+                    raise StopNow
+                case "stop":
+                    wish, outcome = wish._replace(stop=True), "stopped"
+                case "save":
+                    outcome = "will be saved when the run goes on" if self._is_paused else "saved"
+                    wish = wish._replace(save=True)
+                case "pause":
+                    outcome = "not paused, as the run stops" if wish.stop else "paused"
+                    self._is_paused = True
+                case "resume":
+                    outcome = "went on" if self._is_paused else "was not paused"
+                    self._is_paused = False
+            self._done(command, outcome)
+        return wish
 
     def _shared(self) -> list[Command]:
         """What was asked since the last look, the same list on every process."""

@@ -1,0 +1,311 @@
+"""Runs for tests: a tiny run directory, an engine for it here or in a process of its own, and what it left behind.
+
+A process of its own is forked from one that has already imported torch, so that a life costs tenths of a second.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from engine import run as engine_run
+from engine.contract import events, jsonl, run_dir
+from engine.contract.preset import Preset, check, preset_text
+from engine.contract.rollouts import Completion, read_completion
+from engine.contract.run_dir import RunDir
+from engine.reporting import Reporter
+from engine.supervisor import tidy
+
+FINISHED, FAILED, STOPPED = 0, 1, 3
+KILLED = -signal.SIGKILL
+
+#: Values that tell how fast it went; all others are the same whenever the same run is run again.
+TIMINGS = {"step_time", "tokens_per_second", "timing/rollout"}
+#: Longer than any of these lives; one that takes longer hangs.
+LIFE_SECONDS = 120
+
+SCRATCH = {"family": "llama", "layers": 2, "width": 32, "heads": 2, "context": 64}
+SUMS = {"path": "task:arithmetic", "rows": 40, "seed": 1, "options": {"digits": 1}}
+#: Of uneven length, so that a mean of means is another number than the mean.
+WORDS = [
+    "a",
+    "bb",
+    "ccc",
+    "dddd",
+    "eeeee",
+    "ffffff",
+    "ggggggg",
+    "hhhhhhhh",
+    "iiiiiiiii",
+    "jjjjjjjjjj",
+    "kkkkkkkkkkk",
+    "llllllllllll",
+]
+LORA = {"kind": "lora", "rank": 4, "alpha": 8.0, "dropout": 0.0, "targets": "all-linear"}
+EVERYTHING: dict[str, Any] = {
+    "model": {"path": "scratch", "scratch": SCRATCH, "device": "cpu"},
+    "data": {"train": SUMS, "max_length": 32},
+    "optimizer": {"learning_rate": 1e-3, "schedule": "linear"},
+    "training": {"steps": 6, "batch_size": 8, "threads": 1, "checkpoint_every": 2},
+}
+OF_GRPO: dict[str, Any] = {
+    "optimizer": {"learning_rate": 1e-3},
+    "training": {"steps": 4, "batch_size": 4, "checkpoint_every": 1},
+    "rollout": {"completions_per_prompt": 4, "max_new_tokens": 5, "recorded": 8},
+    # A model from scratch is never right; what its answers look like still differs.
+    "rewards": [{"kind": "length", "target": 2}, {"kind": "pattern", "pattern": "[a-zA-Z0-9].*"}],
+}
+
+
+# ------------------------------------------------------------------------------------------------ presets and runs
+
+
+def sft(**sections: Any) -> Preset:
+    """A tiny SFT run; each section given is laid over the usual one."""
+    return _checked({"method": "sft", "sft": {"sample_every": 0}}, EVERYTHING, sections)
+
+
+def grpo(**sections: Any) -> Preset:
+    """A tiny GRPO run with the KL term; each section given is laid over the usual one."""
+    return _checked({"method": "grpo", "grpo": {"beta": 0.1}}, EVERYTHING, OF_GRPO, sections)
+
+
+def _checked(*layers: dict[str, Any]) -> Preset:
+    data: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            data[name] = {**data.get(name, {}), **value} if isinstance(value, dict) else value
+    preset, faults = check(data)
+    assert preset is not None, faults
+    return preset
+
+
+def uneven_rows(file: Path, count: int = 24) -> Path:
+    """A data file whose answers are 1 to 12 letters long."""
+    rows = [{"prompt": f"{WORDS[i * 5 % 12]}=", "completion": WORDS[i % 12]} for i in range(count)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return file
+
+
+def new_run(path: Path, preset: Preset) -> RunDir:
+    made = run_dir.create_at(path, preset_text(preset))
+    assert made is not None, f"{path} is there already"
+    return made
+
+
+def run_here(run: RunDir, *, commands_from: int = 0) -> int:
+    """The run's engine in this very process, so that a test can reach into it. Returns the exit code."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "fsync", no_wait)
+            return engine_run.main([str(run.path), "--commands-from", str(commands_from)])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def run_here_watched(run: RunDir, on_step: Callable[[int], object], *, commands_from: int = 0) -> int:
+    """As `run_here`; `on_step` is called within each step, with its number, as soon as its line is written."""
+    tell = Reporter.event
+
+    def tell_and_call(self: Reporter, event: events.Event) -> None:
+        tell(self, event)
+        if isinstance(event, events.Step):
+            on_step(event.step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Reporter, "event", tell_and_call)
+        return run_here(run, commands_from=commands_from)
+
+
+def no_wait(descriptor: int) -> None:
+    """In place of fsync: it protects from power cuts, which no test here makes, and a busy disk takes its time."""
+
+
+def done(path: Path, preset: Preset) -> RunDir:
+    """A run that went through undisturbed, in this process."""
+    run = new_run(path, preset)
+    assert run_here(run) == FINISHED, last_word(run)
+    return run
+
+
+# ------------------------------------------------------------------------------------- lives in processes of their own
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fork_server() -> ForkServerContext:
+    """What lives are forked from: it has imported everything and computed nothing, so a fork loses no thread."""
+    torch.set_num_threads(1)  # a second thread fights with whatever else this machine tests
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pytest", "peft", "datasets", "tests.engine.running", "engine.assembly"])
+    first = context.Process(target=int)
+    first.start()
+    first.join()
+    return context
+
+
+def begin(
+    run: RunDir, first: Callable[..., object] = int, *arguments: Any, commands_from: int = 0
+) -> ForkServerProcess:
+    """Start a life of the run as the supervisor does. `first` is called in it before the engine: a place for faults."""
+    tidy(run)
+    life = multiprocessing.get_context("forkserver").Process(
+        target=_life, args=(str(run.path), commands_from, first, arguments)
+    )
+    life.start()
+    return life
+
+
+def end_of(life: ForkServerProcess) -> int:
+    """The exit code of a life, or the negative number of the signal that ended it."""
+    life.join(LIFE_SECONDS)
+    if life.exitcode is None:
+        life.kill()
+        life.join()
+        raise AssertionError("the engine hangs")
+    return life.exitcode
+
+
+def live(run: RunDir, first: Callable[..., object] = int, *arguments: Any, commands_from: int = 0) -> int:
+    """One whole life of the run; see `begin` and `end_of`."""
+    return end_of(begin(run, first, *arguments, commands_from=commands_from))
+
+
+def _life(path: str, commands_from: int, first: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    run = RunDir(Path(path))
+    log = run.log.open("a", encoding="utf-8", buffering=1)
+    sys.stdout = sys.stderr = log
+    torch.set_num_threads(1)
+    os.fsync = no_wait  # type: ignore[assignment]
+    first(*arguments)
+    sys.exit(engine_run.main([path, "--commands-from", str(commands_from)]))
+
+
+def apart(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What `function` gives in a process of its own, where it may fork, and patch what it likes."""
+    context = multiprocessing.get_context("forkserver")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(there, function, arguments))
+    process.start()
+    there.close()
+    try:
+        assert here.poll(LIFE_SECONDS), "it hangs"
+        answer = here.recv()
+    finally:
+        process.kill()
+        process.join()
+    return answer
+
+
+def _answer(there: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    there.send(function(*arguments))
+
+
+def wait_for(condition: Callable[[], Any], *, seconds: float = 60) -> Any:
+    """What `condition` gives, once it gives something."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.002)
+    return found
+
+
+# -------------------------------------------------------------------------------------------------- what a run left
+
+
+def events_of(run: RunDir) -> list[events.Event | events.Unreadable]:
+    """All that was ever written, by every life."""
+    return [events.read_event(line) for line in jsonl.follow(run.events)]
+
+
+def of_kind(run: RunDir, kind: type[Any]) -> list[Any]:
+    return [event for event in events_of(run) if isinstance(event, kind)]
+
+
+def history(run: RunDir) -> list[events.Event | events.Unreadable]:
+    """What counts: without what an earlier life wrote after the step that a later one began from."""
+    counts: list[events.Event | events.Unreadable] = []
+    for event in events_of(run):
+        if isinstance(event, events.Resumed):
+            counts = [earlier for earlier in counts if getattr(earlier, "step", 0) <= event.from_step]
+        counts.append(event)
+    return counts
+
+
+def curve(run: RunDir) -> list[tuple[str, int, dict[str, float]]]:
+    """Steps and evaluations as they count, without what depends on how fast it went. NaN reads as text, to compare."""
+    return [
+        (event.kind, event.step, {name: _comparable(v) for name, v in event.values.items() if name not in TIMINGS})
+        for event in history(run)
+        if isinstance(event, events.Step | events.Evaluation)
+    ]
+
+
+def _comparable(value: float) -> Any:
+    return "NaN" if value != value else value
+
+
+def values_of(run: RunDir, name: str) -> list[float]:
+    """One metric at every step."""
+    return [values[name] for kind, _, values in curve(run) if kind == "step"]
+
+
+def steps_of(run: RunDir) -> list[int]:
+    return [step for kind, step, _ in curve(run) if kind == "step"]
+
+
+def answers_of(run: RunDir) -> list[Completion]:
+    """The completions that counting `samples` events point at."""
+    found = []
+    for event in history(run):
+        if isinstance(event, events.Samples):
+            lines = list(jsonl.follow(run.rollouts, event.offset))[: event.count]
+            found += [answer for line in lines if (answer := read_completion(line))]
+    return found
+
+
+def last_word(run: RunDir) -> events.RunFinished:
+    word = events_of(run)[-1]
+    assert isinstance(word, events.RunFinished), word
+    return word
+
+
+def notices(run: RunDir) -> str:
+    return "\n".join(f"{notice.level}: {notice.what}; {notice.advice}" for notice in of_kind(run, events.Notice))
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    """Every tensor of a saved model or adapter."""
+    return {key: value for file in sorted(folder.glob("*.safetensors")) for key, value in load_file(str(file)).items()}
+
+
+def assert_same_weights(folder: Path, expected: Path) -> None:
+    """Bit for bit."""
+    found, wanted = weights(folder), weights(expected)
+    assert wanted.keys() == found.keys()
+    assert wanted
+    assert [name for name, value in wanted.items() if not torch.equal(value, found[name])] == []
+
+
+def assert_close_weights(folder: Path, expected: Path, *, relative: float) -> None:
+    found, wanted = weights(folder), weights(expected)
+    assert wanted.keys() == found.keys()
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, rtol=relative, atol=relative * float(value.abs().max()))
+
+
+def log_of(run: RunDir) -> str:
+    return run.log.read_text("utf-8", "replace") if run.log.exists() else ""
