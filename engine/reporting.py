@@ -61,6 +61,7 @@ class Reporter:
             return
         lines = "\n".join(completion.model_dump_json() for completion in completions)
         try:
+            end_torn_line(self._run.rollouts)  # as above
             offset = self._run.rollouts.stat().st_size if self._run.rollouts.exists() else 0
             append_line(self._run.rollouts, lines)
         except OSError:
