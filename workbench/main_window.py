@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from PySide6.QtCore import QByteArray, QTimer
 from PySide6.QtGui import QCloseEvent, QPaintEvent
@@ -38,6 +38,16 @@ SIZE = (1440, 900)
 PULSE_MS = 1000
 AUTOSAVE_MS = 2000
 SMOOTHING = 0.9
+
+
+def worded(plan: dict[str, Any]) -> str:
+    """What the engine would do with a preset, in a sentence."""
+    parts = [f"{figures.count(plan['steps'])} steps of {figures.count(plan['batch_size'])}" if "steps" in plan else ""]
+    if plan.get("parameters"):
+        parts.append(f"{figures.count(plan['parameters'])} parameters")
+    if plan.get("writes_bytes"):
+        parts.append(f"writes about {figures.size(plan['writes_bytes'])}")
+    return "The engine accepts this preset: " + ", ".join(part for part in parts if part) + "."
 
 
 class MainWindow(QMainWindow):
@@ -212,6 +222,7 @@ class MainWindow(QMainWindow):
         session.runs_changed.connect(self._runs_changed)
         session.shown.connect(self._run_shown)
         session.refused.connect(self._refused)
+        session.planned.connect(lambda plan: self.notice.say(worded(plan), is_error=False))
         session.said.connect(lambda text: self.notice.say(text, details=text))
         session.busy.connect(self._show_busy)
         session.readings.read.connect(self.header.show_readings)
@@ -268,8 +279,11 @@ class MainWindow(QMainWindow):
 
     def _first_run(self) -> Path | None:
         index = self.session.index
-        found = index.find(self._wanted) if self._wanted else index.first_to_show()
-        return found.run.path if found is not None else None
+        found = index.find(self._wanted) if self._wanted else None
+        if self._wanted and found is None and len(index):
+            self.notice.say(f"There is no run called {self._wanted} in this workspace; the latest is shown instead.")
+        first = found or index.first_to_show()
+        return first.run.path if first is not None else None
 
     def _show_run(self, path: Path) -> None:
         self.session.show(path)

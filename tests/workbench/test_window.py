@@ -14,6 +14,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QComboBox, QPlainTextEdit, QWidget
 
 from engine.contract import events
+from engine.contract.faults import Fault
 from engine.contract.jsonl import read_lines
 from engine.contract.rollouts import completion_line
 from tests.workbench.fake_runs import FakeEngine, tour
@@ -69,6 +70,14 @@ def test_it_opens_on_the_run_at_work_even_if_a_newer_one_is_done(
     FakeEngine(workspace / "runs", "newer").begin().train(3).finish()
     with opened(qtbot, workspace) as window:
         qtbot.wait(200)
+        assert window.run_path == engine.run.path
+
+
+def test_asked_for_a_run_that_is_not_there_it_says_so_and_shows_another(
+    qtbot: Any, workspace: Path, engine: FakeEngine
+) -> None:
+    with opened(qtbot, workspace, run="nobody") as window:
+        assert "no run called nobody" in window.notice.sentence
         assert window.run_path == engine.run.path
 
 
@@ -258,6 +267,44 @@ def test_a_second_window_says_so_in_one_line_and_works(qtbot: Any, workspace: Pa
         assert "Another window" in second.notice.sentence
         engine.train(2)
         qtbot.waitUntil(lambda: "step 42 of 300" in facts(first) and "step 42 of 300" in facts(second))
+
+
+def test_a_refused_preset_shows_its_faults_where_they_are(
+    qtbot: Any, window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = Fault(("data", "train"), "missing.jsonl", "does not exist", "check the path", 3)
+    monkeypatch.setattr(engine_process, "start_run", lambda *_: engine_process.Refused("a.yaml", [fault]))
+    press(window, Qt.Key.Key_2)
+    press(window, Qt.Key.Key_Return)
+    assert window.presets is not None
+    page = window.presets
+    qtbot.waitUntil(lambda: fault in page.draft.faults)
+    assert window.page == "presets"
+
+
+def test_a_checked_preset_is_told_in_a_sentence(
+    qtbot: Any, window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = {"steps": 200, "batch_size": 16, "parameters": 655_872, "writes_bytes": 90_720_256}
+    monkeypatch.setattr(engine_process, "check_preset", lambda *_: plan)
+    press(window, Qt.Key.Key_2)
+    press(window, Qt.Key.Key_E)
+    told = "The engine accepts this preset: 200 steps of 16, 655,872 parameters, writes about 91 MB."
+    qtbot.waitUntil(lambda: window.notice.sentence == told)
+
+
+def test_a_preset_typed_and_not_saved_is_there_in_the_next_window(
+    qtbot: Any, workspace: Path, engine: FakeEngine
+) -> None:
+    with opened(qtbot, workspace) as window:
+        press(window, Qt.Key.Key_2)
+        assert window.presets is not None
+        window.presets.open_text("method: sft\nname: half-typed\n", "half-typed")
+        window.presets.text.setPlainText("method: sft\nname: more-typed\n")
+    with opened(qtbot, workspace) as window:
+        press(window, Qt.Key.Key_2)
+        assert window.presets is not None
+        assert window.presets.draft.text == "method: sft\nname: more-typed\n"
 
 
 def test_an_error_of_the_window_is_one_line_with_its_details(

@@ -101,7 +101,7 @@ class Session(QObject):
         if self.feed is None:
             return
         run, workspace = self.feed.run.path, self.workspace.path
-        self._start(lambda: engine_process.resume_run(run, workspace), "resuming the run")
+        self._start(lambda: _in_words(engine_process.resume_run(run, workspace)), "resuming the run")
 
     def launch(self, text: str, origin: Path | None) -> None:
         """Start a run of a preset's text. origin: the file it came from, whose name the run takes by default."""
@@ -201,6 +201,11 @@ class Session(QObject):
 
     def _could_not_save(self, error: Exception) -> None:
         self.said.emit(f"The preset could not be saved: {error}. Save it to another folder.")
+
+
+def _in_words(answer: Answer) -> Answer:
+    """A refusal as a sentence, where no form is open in which its faults could stand."""
+    return Failed("\n".join(map(str, answer.faults))) if isinstance(answer, Refused) else answer
 
 
 def _file_of(text: str, origin: Path | None, workspace: Path) -> Path:

@@ -9,6 +9,7 @@ from engine.contract import metrics
 from workbench import theme
 from workbench.state.run import RunChanges, RunState
 from workbench.theme import Theme
+from workbench.views.chart_overlay import Marker
 from workbench.views.labels import label
 from workbench.views.plotting import Chart
 from workbench.views.x_link import XLink
@@ -59,6 +60,7 @@ class MetricBoard(QScrollArea):
         self._smoothing = 0.9
         self._state: RunState | None = None
         self._charts: dict[str, Chart] = {}
+        self._markers: list[Marker] = []
         self._first: list[str] = []
         self._rest: list[str] = []
         self._is_open = False
@@ -94,6 +96,8 @@ class MetricBoard(QScrollArea):
             self._first, self._rest = first, rest
             self._arrange()
         self._adopt(changes.metrics)
+        if changes.facts:
+            self._mark(state)
         self._touch(changes.metrics)
 
     def show_waiting(self, text: str) -> None:
@@ -104,9 +108,11 @@ class MetricBoard(QScrollArea):
     def forget(self) -> None:
         """Another run comes: keep the charts that it will need too, without their curves."""
         self._state = None
+        self._markers = []
         self.link.clear()
         for chart in self._charts.values():
             chart.clear()
+            chart.set_markers([])
         self._touch(set(self._charts))
 
     def set_smoothing(self, weight: float) -> None:
@@ -197,6 +203,7 @@ class MetricBoard(QScrollArea):
         chart = Chart(title_of(name), self.link, self._colours)
         chart.set_title(title_of(name), hint_of(name))
         chart.set_smoothing(self._smoothing)
+        chart.set_markers(self._markers)
         self._charts[name] = chart
         self._adopt({name})
         self._touch({name})
@@ -210,6 +217,12 @@ class MetricBoard(QScrollArea):
                 at = (self._first + self._rest).index(name) if name in self._first + self._rest else 0
                 is_dense = name not in self._state.measured and name not in EXACT
                 self._charts[name].show_series(name, series, colour_index=at % 8, is_smoothed=is_dense)
+
+    def _mark(self, state: RunState) -> None:
+        """A hairline where a new life of the run began."""
+        self._markers = [Marker(float(resumed.from_step), "resume", "resumed") for resumed in state.resumes]
+        for chart in self._charts.values():
+            chart.set_markers(self._markers)
 
     def _charts_follow(self, state: RunState) -> None:
         """Take the curves of another state of the same run; zoom and cursor stay."""
