@@ -5,11 +5,14 @@ rename puts it in place. A reader checks the manifest, newest first, so a damage
 Nothing here is a pickle: tensors are safetensors, the rest is JSON.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import random
+import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,8 @@ from engine.contract.run_dir import RunDir
 
 TRAINING = "training"
 MANIFEST = "manifest.json"
+#: How libraries written in Rust tell what the system refused.
+RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def save(run: RunDir, step: int, *, model: nn.Module, tokenizer: Any, training: dict[str, Any]) -> Path:
@@ -36,7 +41,8 @@ def save(run: RunDir, step: int, *, model: nn.Module, tokenizer: Any, training: 
         staging.mkdir(parents=True)
         save_model(model, tokenizer, staging)
         (staging / TRAINING).mkdir()
-        save_file(training["tensors"], str(staging / TRAINING / "state.safetensors"))
+        with _os_errors():
+            save_file(training["tensors"], str(staging / TRAINING / "state.safetensors"))
         (staging / TRAINING / "state.json").write_text(json.dumps(training["numbers"]), "utf-8")
         put_in_place(staging, final)
     except BaseException:
@@ -46,9 +52,31 @@ def save(run: RunDir, step: int, *, model: nn.Module, tokenizer: Any, training: 
 
 
 def save_model(model: nn.Module, tokenizer: Any, folder: Path) -> None:
-    """The model, or only its adapter, in the form that `from_pretrained` of transformers and peft opens."""
-    model.save_pretrained(str(folder))  # type: ignore[operator]
-    tokenizer.save_pretrained(str(folder))
+    """The model, or only its adapter, in the form that `from_pretrained` of transformers and peft opens.
+
+    Raises OSError, for one when the disk is full.
+    """
+    with _os_errors():
+        model.save_pretrained(str(folder))  # type: ignore[operator]
+        tokenizer.save_pretrained(str(folder))
+
+
+@contextlib.contextmanager
+def _os_errors() -> Iterator[None]:
+    """What the system refused, raised as OSError: safetensors and tokenizers raise errors of their own for it."""
+    try:
+        yield
+    except Exception as error:
+        number = RUST_OS_ERROR.search(str(error))
+        if number is None or isinstance(error, OSError):
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+
+
+def clear_leftovers(run: RunDir) -> None:
+    """Delete what a killed life was writing or deleting; for the engine at its start, while nothing is in use."""
+    for left in [*run.checkpoints.glob(".tmp-*"), *run.checkpoints.glob(".del-*")]:
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def keep_newest(run: RunDir, count: int) -> None:

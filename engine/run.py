@@ -56,6 +56,8 @@ def _run(run: RunDir, preset: Preset, reporter: Reporter, *, commands_from: int)
 
     accelerator = assembly.accelerator_of(preset)
     set_seed(preset.seed)
+    if accelerator.is_main_process:
+        checkpoint.clear_leftovers(run)
     found = checkpoint.newest_whole(run)
     _tell_damage(run, found, reporter)
     control = assembly.control_of(run, reporter, accelerator, commands_from)

@@ -167,6 +167,19 @@ def test_a_run_on_a_disk_with_no_room_at_all_loses_no_step(small_disk: Path) -> 
     assert running.steps_of(run) == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_finished_model_that_finds_no_room_says_so_and_what_to_do(small_disk: Path) -> None:
+    run = running.new_run(small_disk / "run", running.sft(training={"steps": 2, "checkpoint_every": 0}))
+
+    def fill(step: int) -> None:
+        if step == 2:
+            (small_disk / "ballast").write_bytes(bytes(max(0, os.statvfs(small_disk).f_bavail * 4096 - 20_000)))
+
+    assert running.run_here_watched(run, fill) == running.FAILED
+    assert running.last_word(run).message == "the disk is full\nfree some space, then Resume"
+    (small_disk / "ballast").unlink()
+    assert running.run_here(run) == running.FINISHED
+
+
 # -------------------------------------------------------------------------------------------- values and pulse
 
 
