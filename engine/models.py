@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -103,7 +104,7 @@ def open_model(
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
         quantized = _quantization(preset.quantization)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **options, **quantized)
-    except (OSError, ValueError, ImportError, KeyError) as error:
+    except (OSError, ValueError, ImportError, KeyError, SafetensorError) as error:
         raise ModelError(_why_not(preset.path, error)) from error
     return model, tokenizer
 
