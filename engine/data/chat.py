@@ -23,11 +23,12 @@ class ChatEncoder:
 
     def prompt(self, row: Row) -> list[int]:
         """The prompt as the model sees it, ready for an answer. Raises DataError if the row has none."""
-        if "prompt" in row:
-            return self._prompt_ids(row["prompt"])
-        if "messages" in row:
-            return self._prompt_ids(_before_last_answer(row["messages"]))
-        raise DataError(f"a row has no `prompt` (it has {', '.join(row)})")
+        if "prompt" not in row and "messages" not in row:
+            raise DataError(f"a row has no `prompt` (it has {', '.join(row)})")
+        ids = self._prompt_ids(row["prompt"] if "prompt" in row else _before_last_answer(row["messages"]))
+        if not ids:
+            raise DataError("a row has an empty prompt, and an answer has to follow something; remove the row")
+        return ids
 
     def example(self, row: Row, *, completion_only: bool, max_length: int) -> Example:
         """The row for learning, cut at max_length. Raises DataError if the row cannot be learned from."""

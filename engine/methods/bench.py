@@ -39,6 +39,14 @@ class Bench:
         accelerator = self.accelerator
         return share_of(items, rank=accelerator.process_index, processes=accelerator.num_processes)
 
+    def shortened(self, prompt: list[int], *, answer: int, longest: int) -> list[int]:
+        """The end of a prompt that leaves room for `answer` tokens in `longest` and in what the model can read.
+
+        The end, because that is where the question stands.
+        """
+        room = max(1, min(longest, self.policy.context or longest) - answer)
+        return prompt[-room:]
+
     @property
     def pad_id(self) -> int:
         """What fills up short rows. Any id does: masks say what counts, never the id."""

@@ -12,7 +12,7 @@ from engine.advantages import group_relative_advantages
 from engine.contract.preset import GrpoPreset
 from engine.data.batching import micro_batches, mix, pad_rows, rows_of_step
 from engine.data.chat import Example
-from engine.data.sources import Table
+from engine.data.sources import Row, Table
 from engine.logprobs import Rows
 from engine.loop import Method, Update
 from engine.losses import grpo_loss
@@ -113,7 +113,7 @@ def _sample(preset: GrpoPreset, bench: Bench, reward: RewardSum, step: int) -> l
     )
     mine = bench.share(list(enumerate(chosen)))
     rows = [table.rows[index] for _, index in mine]
-    prompts = [_shortened(bench.encoder.prompt(row), preset) for row in rows]
+    prompts = [_prompt(preset, bench, row) for row in rows]
     group = range(how.completions_per_prompt)
     seeds = [[mix(preset.seed, step, place, member) for member in group] for place, _ in mine]
     with bench.accelerator.autocast():
@@ -133,10 +133,9 @@ def _sample(preset: GrpoPreset, bench: Bench, reward: RewardSum, step: int) -> l
     ]
 
 
-def _shortened(prompt: list[int], preset: GrpoPreset) -> list[int]:
-    """The end of a prompt that leaves room for the answer: that is where the question stands."""
-    room = max(1, preset.data.max_length - preset.rollout.max_new_tokens)
-    return prompt[-room:]
+def _prompt(preset: GrpoPreset, bench: Bench, row: Row) -> list[int]:
+    prompt = bench.encoder.prompt(row)
+    return bench.shortened(prompt, answer=preset.rollout.max_new_tokens, longest=preset.data.max_length)
 
 
 def _cut(preset: GrpoPreset, sampled: list[Sampled]) -> list[list[Sampled]]:
@@ -180,7 +179,7 @@ def _held_out_reward(preset: GrpoPreset, bench: Bench, table: Table, reward: Rew
     rows = list(enumerate(table.rows[:EVAL_PROMPTS]))[
         bench.accelerator.process_index :: bench.accelerator.num_processes
     ]
-    prompts = [_shortened(bench.encoder.prompt(row), preset) for _, row in rows]
+    prompts = [_prompt(preset, bench, row) for _, row in rows]
     seeds = [[mix(preset.seed, -1, place)] for place, _ in rows]
     tally = Tally()
     if rows:

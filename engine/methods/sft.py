@@ -121,12 +121,14 @@ def _held_out_loss(bench: Bench, examples: list[Example], size: Any) -> dict[str
 def _write_samples(preset: SftPreset, bench: Bench, step: int) -> dict[str, float]:
     """What the model writes now: answers to held-out prompts, or to the first ones of the training data."""
     table = bench.held_out or bench.train
-    rows = [row for row in table.rows[: preset.sft.samples] if "prompt" in row or "messages" in row]
+    rows = [row for row in table.rows[: preset.sft.samples] if row.get("prompt") or row.get("messages")]
     if not rows or not bench.accelerator.is_main_process:
         return {}
     bench.policy.model.eval()
-    how = RolloutSettings(max_new_tokens=preset.sft.sample_tokens, completions_per_prompt=1)
-    prompts = [bench.encoder.prompt(row) for row in rows]
+    longest = bench.policy.context or preset.data.max_length + preset.sft.sample_tokens
+    # A model that reads little still needs to see a question.
+    how = RolloutSettings(max_new_tokens=min(preset.sft.sample_tokens, longest // 2), completions_per_prompt=1)
+    prompts = [bench.shortened(bench.encoder.prompt(row), answer=how.max_new_tokens, longest=longest) for row in rows]
     seeds = [[mix(preset.seed, step, index)] for index in range(len(rows))]
     with bench.accelerator.autocast():
         answers = sample_answers(bench.policy, prompts, seeds, how, breathe=bench.breathe)

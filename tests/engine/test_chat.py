@@ -105,6 +105,11 @@ def test_a_row_that_cannot_be_learned_from_names_its_columns() -> None:
         ChatEncoder(byte_tokenizer()).prompt({"text": "a"})
 
 
+def test_an_empty_prompt_is_refused_as_nothing_can_follow_it() -> None:
+    with pytest.raises(DataError, match="empty prompt"):
+        ChatEncoder(byte_tokenizer()).prompt({"prompt": "", "answer": "4"})
+
+
 def test_decoding_leaves_marks_out() -> None:
     tokenizer = byte_tokenizer()
     ids = tokenizer("ä 日本")["input_ids"]

@@ -9,17 +9,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
-from engine.contract.preset import GrpoPreset
+from engine.contract.preset import GrpoPreset, SftPreset
+from engine.contract.rollouts import read_completion
 from engine.contract.settings import Rollout
 from engine.methods.grpo import grpo
 from engine.models import Policy
 from engine.rollout import decode
 from engine.rollout.decode import Answer, sample_answers
 from engine.tally import Peak
-from tests.tiny import FAMILIES, bench_of, random_ids, scored, tiny_model, tiny_policy
+from tests.tiny import FAMILIES, bench_of, random_ids, run_steps, scored, tiny_model, tiny_policy
 
 #: Prompts of uneven lengths, so that some are padded.
 PROMPTS = [random_ids(length, seed=length) for length in (3, 11, 1, 6)]
+
+GRPO = GrpoPreset.model_validate(
+    {
+        "method": "grpo",
+        "model": {"path": "scratch"},
+        "data": {"train": "rows.jsonl"},
+        "training": {"batch_size": 2, "steps": 1},
+        "rollout": {"completions_per_prompt": 4, "max_new_tokens": 8},
+        "rewards": [{"kind": "length", "target": 4}],
+    }
+)
 
 
 def sample(policy: Policy, prompts: list[list[int]], seeds: list[list[int]], **how: Any) -> list[list[Answer]]:
@@ -74,24 +86,42 @@ def test_cutting_the_tail_does_not_change_the_reported_log_probabilities() -> No
 def test_grpo_samples_and_learns_without_dropout(tmp_path: Path) -> None:
     policy = tiny_policy(lora=True, dropout=0.5)
     policy.model.train()
-    rows = [{"prompt": "ab", "answer": "x"}, {"prompt": "cdefg", "answer": "y"}]
-    preset = GrpoPreset.model_validate(
-        {
-            "method": "grpo",
-            "model": {"path": "scratch"},
-            "data": {"train": "rows.jsonl"},
-            "training": {"batch_size": 2, "steps": 1},
-            "rollout": {"completions_per_prompt": 4, "max_new_tokens": 8},
-            "rewards": [{"kind": "length", "target": 4}],
-        }
-    )
-    method = grpo(preset, bench_of(policy, tmp_path, train=rows))
+    method = grpo(GRPO, bench_of(policy, tmp_path, train=[{"prompt": "ab"}, {"prompt": "cdefg"}]))
     (update,) = method.batches(1)
     (batch,) = update.micro_batches
     share, values = method.loss(batch)
     share.backward()  # with gradients: the pass that learns
     assert isinstance(values["ratio/max_error"], Peak)
     assert float(values["ratio/max_error"].value) < 1e-4
+
+
+def test_prompts_longer_than_the_model_can_read_keep_their_end(tmp_path: Path) -> None:
+    policy = tiny_policy("gpt2", n_positions=32)
+    bench = bench_of(policy, tmp_path, train=[{"prompt": "a" * 60 + "b" * 10}, {"prompt": "c"}])
+    (update,) = grpo(GRPO, bench).batches(1)
+    (batch,) = update.micro_batches
+    assert sorted({policy.tokenizer.decode(ids[:24]) for ids in batch.rows.input_ids if ids[20] != 0}) == [
+        "a" * 14 + "b" * 10  # 32 positions, of which 8 are for the answer
+    ]
+
+
+@pytest.mark.parametrize("context", [32, 100])
+def test_sft_writes_samples_with_a_model_that_can_read_little(tmp_path: Path, context: int) -> None:
+    preset = SftPreset.model_validate(
+        {
+            "method": "sft",
+            "model": {"path": "scratch"},
+            "data": {"train": "rows.jsonl"},
+            "training": {"steps": 1, "batch_size": 1},
+            "sft": {"sample_every": 1, "completion_only": False, "sample_tokens": 64},
+        }
+    )
+    rows = [{"prompt": "", "completion": "b"}, {"prompt": "a" * 120, "completion": "b"}]
+    run_steps(preset, tiny_policy("gpt2", n_positions=context), tmp_path, rows)
+    told = read_completion((tmp_path / "rollouts.jsonl").read_bytes())
+    assert told is not None
+    assert 0 < len(told.token_ids) <= min(64, context // 2)
+    assert len(told.prompt) == context - min(64, context // 2)
 
 
 # ------------------------------------------------------------------------------------------- what a seed decides
