@@ -110,6 +110,7 @@ class MetricBoard(QScrollArea):
         self._state = None
         self._markers = []
         self.link.clear()
+        self.verticalScrollBar().setValue(0)
         for chart in self._charts.values():
             chart.clear()
             chart.set_markers([])

@@ -37,7 +37,7 @@ class RunsPage(QStackedWidget):
         self.split.addWidget(self.list)
         self.split.addWidget(self._room)
         self.split.setStretchFactor(1, 1)
-        self.split.setSizes([256, 1000])
+        self.split.setSizes([276, 1000])
         self.split.setChildrenCollapsible(False)
         self.split.setHandleWidth(theme.SPACE[2])
         self.list.setMinimumWidth(190)
