@@ -16,6 +16,8 @@ from engine.contract.status import is_alive, summarise
 from engine.resolution import APPLICATION, changed, places
 from engine.supervisor import IN_USE, STARTED
 
+#: How long an engine may take to leave after its last word: PyTorch tears itself down.
+LEAVING_SECONDS = 15.0
 HOW_TO_NAME_A_RUN = "give the folder that holds preset.yaml and events.jsonl"
 #: The processes of one run talk to each other over this; only Linux is known to call it so.
 LOOPBACK = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
@@ -96,6 +98,7 @@ def resumable(path: Path) -> RunDir:
     if not run_dir.is_run_dir(path):
         raise LaunchError(f"{path} is not a run directory", HOW_TO_NAME_A_RUN)
     run = RunDir(path.resolve())
+    _wait_while_leaving(run)
     if is_alive(run):
         raise LaunchError(f"{path} is in use: its engine is at work", "watch it, or `stop` it first")
     summary = summarise(run)
@@ -106,6 +109,13 @@ def resumable(path: Path) -> RunDir:
             "start a new run with model.path set to this directory",
         )
     return run
+
+
+def _wait_while_leaving(run: RunDir) -> None:
+    """An engine that has said its last word takes a moment to leave; whoever resumes at once need not know."""
+    deadline = time.monotonic() + LEAVING_SECONDS
+    while is_alive(run) and not summarise(run).status.is_alive and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def supervise(run: RunDir, preset: Preset) -> None:

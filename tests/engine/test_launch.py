@@ -2,12 +2,15 @@
 
 import json
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from engine import launch
-from engine.contract import commands, run_dir, status
+from engine.contract import commands, jsonl, locks, run_dir, status
+from engine.contract.events import RunFinished, event_line
 from engine.contract.faults import PresetError
 from engine.contract.preset import load_preset
 from engine.contract.run_dir import RunDir
@@ -163,3 +166,13 @@ def test_one_process_is_started_alone_and_several_by_one_that_ends_them_together
     assert launch.engine_command(two)[1:] == ["-m", "engine.several", "2"]
     assert launch.environment(two)["ACCELERATE_USE_CPU"] == "true"
     assert "ACCELERATE_USE_CPU" not in launch.environment(one)
+
+
+def test_a_run_whose_engine_is_just_leaving_is_resumed_when_it_has_left(preset, engine):
+    run = launch.start(prepare(preset))
+    wait_for_end(run)
+    lock = locks.hold(run.lock)
+    assert lock is not None
+    jsonl.append_line(run.events, event_line(RunFinished(time=time.time(), reason="stopped")))
+    threading.Timer(0.3, lock.close).start()
+    assert launch.resumable(run.path).path == run.path
