@@ -173,6 +173,7 @@ def test_a_run_whose_engine_is_just_leaving_is_resumed_when_it_has_left(preset, 
     wait_for_end(run)
     lock = locks.hold(run.lock)
     assert lock is not None
+    run_dir.write_json(run.process, {"started": time.time() - 60})
     jsonl.append_line(run.events, event_line(RunFinished(time=time.time(), reason="stopped")))
     threading.Timer(0.3, lock.close).start()
     assert launch.resumable(run.path).path == run.path
