@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -142,18 +142,6 @@ def done(path: Path, preset: Preset) -> RunDir:
 
 
 # ------------------------------------------------------------------------------------- lives in processes of their own
-
-
-@pytest.fixture(scope="session", autouse=True)
-def fork_server() -> ForkServerContext:
-    """What lives are forked from: it has imported everything and computed nothing, so a fork loses no thread."""
-    torch.set_num_threads(1)  # a second thread fights with whatever else this machine tests
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "peft", "datasets", "tests.engine.running", "engine.assembly"])
-    first = context.Process(target=int)
-    first.start()
-    first.join()
-    return context
 
 
 def begin(

@@ -26,7 +26,7 @@ from engine.data.byte_tokenizer import byte_tokenizer
 from engine.models import Policy, load_policy
 from tests.engine import running
 
-pytest_plugins = ("tests.engine.running",)
+pytestmark = pytest.mark.usefixtures("fork_server")
 
 #: Calls that change the disk. A fault before each of them, and before each fsync, is one at every point that can be
 #: told apart afterwards.

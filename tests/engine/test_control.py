@@ -16,7 +16,7 @@ from engine.contract import commands, events
 from engine.contract.run_dir import RunDir
 from tests.engine import running
 
-pytest_plugins = ("tests.engine.running",)
+pytestmark = pytest.mark.usefixtures("fork_server")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from engine.data.batching import micro_batches, rows_of_step
 from engine.losses import grpo_loss
 from tests.engine import running
 
-pytest_plugins = ("tests.engine.running",)
+pytestmark = pytest.mark.usefixtures("fork_server")
 
 
 def assert_close_curves(found: list[Any], wanted: list[Any], *, relative: float) -> None:

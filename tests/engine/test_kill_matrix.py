@@ -19,7 +19,7 @@ from engine.contract.run_dir import RunDir
 from tests.engine import running
 from tests.engine.test_checkpoint import change
 
-pytest_plugins = ("tests.engine.running",)
+pytestmark = pytest.mark.usefixtures("fork_server")
 
 KILLS = int(os.environ.get("PLUMBLINE_KILLS", "25"))
 SEED = int(os.environ.get("PLUMBLINE_KILL_SEED", "0"))

@@ -8,7 +8,7 @@ from engine.contract import events
 from engine.contract.run_dir import RunDir
 from tests.engine import running
 
-pytest_plugins = ("tests.engine.running",)
+pytestmark = pytest.mark.usefixtures("fork_server")
 
 SUMS = {"path": "task:arithmetic", "rows": 2000, "seed": 1, "options": {"digits": 1}}
 HELD_OUT = {"path": "task:arithmetic", "rows": 64, "seed": 2, "options": {"digits": 1}}

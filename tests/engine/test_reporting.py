@@ -18,7 +18,7 @@ from engine.contract.run_dir import RunDir
 from engine.reporting import Reporter
 from tests.engine import running
 
-pytest_plugins = ("tests.engine.running",)
+pytestmark = pytest.mark.usefixtures("fork_server")
 
 
 @pytest.fixture

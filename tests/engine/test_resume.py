@@ -13,7 +13,7 @@ from engine.contract.preset import Preset
 from engine.contract.run_dir import RunDir
 from tests.engine import running
 
-pytest_plugins = ("tests.engine.running",)
+pytestmark = pytest.mark.usefixtures("fork_server")
 
 DROPOUT = {**running.LORA, "dropout": 0.2}
 RUNS: dict[str, Preset] = {

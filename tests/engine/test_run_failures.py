@@ -16,7 +16,7 @@ from engine.contract.status import summarise
 from engine.data.byte_tokenizer import byte_tokenizer
 from tests.engine import running
 
-pytest_plugins = ("tests.engine.running",)
+pytestmark = pytest.mark.usefixtures("fork_server")
 
 
 def failure(path: Path, preset: Preset) -> str:

@@ -12,7 +12,7 @@ from engine import threads
 from engine.contract.run_dir import RunDir
 from tests.engine import running
 
-pytest_plugins = ("tests.engine.running",)
+pytestmark = pytest.mark.usefixtures("fork_server")
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,112 @@
+"""Two processes that share each batch learn what one would, through the launcher that a user's run goes through."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import launch
+from engine.contract import commands, events
+from engine.contract.preset import Preset, preset_text
+from engine.contract.run_dir import RunDir
+from tests.engine import running
+
+pytestmark = [pytest.mark.usefixtures("fork_server"), pytest.mark.slow, pytest.mark.timeout(200)]
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def command_line(folder: Path, preset: Preset, *more: str) -> Iterator["tuple[subprocess.Popen[str], RunDir]"]:
+    """`python -m engine run PRESET RUN_DIR --set …`, as typed; ended if the test did not."""
+    file = folder / "preset.yaml"
+    file.write_text(preset_text(preset), "utf-8")
+    run = RunDir(folder / "run")
+    typed = [sys.executable, "-m", "engine", "run", str(file), str(run.path), *more]
+    process = subprocess.Popen(
+        typed, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ)
+    )
+    try:
+        yield process, run
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def with_two(folder: Path, preset: Preset) -> RunDir:
+    """The run in two processes, from beginning to end."""
+    with command_line(folder, preset, "--set", "training.processes=2") as (process, run):
+        said, _ = process.communicate(timeout=180)
+        assert process.returncode == running.FINISHED, said + running.log_of(run)
+    assert running.of_kind(run, events.RunStarted)[0].processes == 2
+    return run
+
+
+def uneven(folder: Path, **sections: Any) -> dict[str, Any]:
+    """Rows of 1 to 12 letters in micro-batches of 3, so that the processes count other numbers of tokens."""
+    rows = str(running.uneven_rows(folder / "uneven.jsonl"))
+    return {"data": {"train": rows, "eval": rows}, **sections}
+
+
+def assert_same_curve(found: RunDir, wanted: RunDir, names: list[str]) -> None:
+    assert running.steps_of(found) == running.steps_of(wanted)
+    for name in names:
+        assert running.values_of(found, name) == pytest.approx(running.values_of(wanted, name), rel=1e-5, abs=1e-6), (
+            name
+        )
+
+
+def test_two_processes_give_the_sft_curve_of_one_and_only_the_first_writes(tmp_path: Path) -> None:
+    preset = running.sft(**uneven(tmp_path, training={"micro_batch_size": 3, "eval_every": 3}))
+    one, two = running.done(tmp_path / "one", preset), with_two(tmp_path, preset)
+    same = ["loss", "grad_norm", "entropy", "mean_token_accuracy", "num_tokens", "learning_rate"]
+    assert_same_curve(two, one, same)
+    measured = [[e.values["eval_loss"] for e in running.of_kind(run, events.Evaluation)] for run in (two, one)]
+    assert measured[0] == pytest.approx(measured[1], rel=1e-5)
+    running.assert_close_weights(two.final, one.final, relative=1e-4)
+
+    assert [line for line in running.events_of(two) if isinstance(line, events.Unreadable)] == []
+    assert len(running.of_kind(two, events.RunStarted)) == 1
+    assert len(running.of_kind(two, events.RunFinished)) == 1
+    assert [event.step for event in running.of_kind(two, events.Checkpoint)] == [2, 4, 6]
+    names = {"environment.json", "ended.json", "preset.yaml", "process.json", "engine.log", "engine.lock", "heartbeat"}
+    assert {entry.name for entry in two.path.iterdir()} == names | {"events.jsonl", "checkpoints", "final"}
+
+
+def test_two_processes_give_the_grpo_curve_of_one_with_the_same_answers(tmp_path: Path) -> None:
+    sections = uneven(tmp_path, training={"micro_batch_size": 3, "steps": 4}, grpo={"beta": 0.1, "iterations": 2})
+    preset = running.grpo(**sections)
+    one, two = running.done(tmp_path / "one", preset), with_two(tmp_path, preset)
+    same = ["loss", "grad_norm", "reward", "reward_std", "kl", "entropy", "completions/mean_length", "num_tokens"]
+    assert_same_curve(two, one, same)
+    first = [answer for answer in running.answers_of(one) if answer.step == 1]
+    mine = [answer for answer in running.answers_of(two) if answer.step == 1]
+    assert [a.token_ids for a in mine] == [a.token_ids for a in first][: len(mine)]
+    assert len(mine) > 0
+
+
+def test_two_processes_stop_together_with_a_checkpoint_and_go_on_from_it(tmp_path: Path) -> None:
+    preset = running.sft(training={"steps": 100_000, "checkpoint_every": 0})
+    with command_line(tmp_path, preset, "--set", "training.processes=2") as (process, run):
+        running.wait_for(lambda: run.events.exists() and running.steps_of(run), seconds=90)
+        commands.send(run.commands, "pause")
+        running.wait_for(lambda: running.of_kind(run, events.CommandDone))
+        commands.send(run.commands, "stop")
+        process.communicate(timeout=60)
+        assert process.returncode == running.STOPPED
+    stopped = run.saved_steps()
+    assert stopped == running.steps_of(run)[-1:]
+    assert running.last_word(run).reason == "stopped"
+
+    launch.resume(run.path)
+    running.wait_for(lambda: len(running.steps_of(run)) > stopped[0] + 1, seconds=90)
+    assert [event.from_step for event in running.of_kind(run, events.Resumed)] == stopped
+    commands.send(run.commands, "stop_now")
+    running.wait_for(lambda: run.ended.exists())
+    assert running.last_word(run).reason == "stopped"
