@@ -221,6 +221,7 @@ class MainWindow(QMainWindow):
         session = self.session
         session.runs_changed.connect(self._runs_changed)
         session.shown.connect(self._run_shown)
+        session.arrived.connect(lambda: self.show_page("runs"))
         session.refused.connect(self._refused)
         session.planned.connect(lambda plan: self.notice.say(worded(plan), is_error=False))
         session.said.connect(lambda text: self.notice.say(text, details=text))
@@ -290,8 +291,6 @@ class MainWindow(QMainWindow):
 
     def _run_shown(self, feed: RunFeed, reader: RunReader) -> None:
         self.runs.show_run(feed, reader)
-        if self.page == "presets":
-            self.show_page("runs")
 
     def _refused(self, refused: engine_process.Refused) -> None:
         self.show_page("presets")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QWidget
 from safetensors.torch import load_file
 
 from engine.contract import events, jsonl
@@ -51,7 +52,8 @@ def steps_on_record(run: RunDir) -> list[int]:
 
 
 def press(window: MainWindow, key: Qt.Key, modifiers: Qt.KeyboardModifier = CTRL) -> None:
-    QTest.keyClick(window.focusWidget() or window, key, modifiers)
+    focused: QWidget | None = window.focusWidget()
+    QTest.keyClick(window if focused is None else focused, key, modifiers)
 
 
 def shown_steps(window: MainWindow) -> list[float]:

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from engine import launch
+from engine.resolution import APPLICATION
 
 # In place of the engine: importing torch in every process of every test would take most of a minute.
 ENGINE = """
@@ -25,7 +25,7 @@ def several(tmp_path, monkeypatch):
     package = tmp_path / "code" / "engine"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
-    (package / "several.py").write_text((launch.APPLICATION / "engine" / "several.py").read_text("utf-8"), "utf-8")
+    (package / "several.py").write_text((APPLICATION / "engine" / "several.py").read_text("utf-8"), "utf-8")
     run_dir = tmp_path / "run"
     run_dir.mkdir()
 

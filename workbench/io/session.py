@@ -21,17 +21,21 @@ from workbench.io.workspace import Workspace
 from workbench.state.run_index import RunIndex
 
 TOUR_POLL_MS = 500
+#: How the names of the tour's runs begin.
+TOUR = "tour-"
 
 
 class Session(QObject):
     """Emits what changed; its methods are all that a window can ask for. Nothing here waits.
 
-    runs_changed: the index differs. shown: feed and reader of another run. refused: a preset's faults.
+    runs_changed: the index differs. shown: feed and reader of another run. arrived: a run started here is on show.
+    refused: a preset's faults.
     said: a sentence for the person. busy: what is being waited for, "" when nothing is.
     """
 
     runs_changed = Signal()
     shown = Signal(object, object)
+    arrived = Signal()
     refused = Signal(object)
     planned = Signal(object)
     preset_saved = Signal(object, str)
@@ -181,9 +185,11 @@ class Session(QObject):
         if self._wanted is not None and self._wanted in self.index:
             wanted, self._wanted = self._wanted, None
             self.show(wanted)
+            self.arrived.emit()
         elif fresh and self.is_touring and not is_first:
             self.busy.emit("")
-            self.show(max(fresh, key=lambda summary: summary.run.path.name).run.path)
+            if self.feed is None or self.feed.run.name.startswith(TOUR):  # else somebody reads another run
+                self.show(max(fresh, key=lambda summary: summary.run.path.name).run.path)
 
     def _look_at_tour(self) -> None:
         if self._tour is None or (code := self._tour.poll()) is None:
