@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engine import following, launch, plan, processes, stopping, terminal, tour, under_launcher
+from engine import processes
+from engine.command_line import following, plan, stopping, terminal, tour, under_launcher
 from engine.contract import run_dir
 from engine.contract.faults import Fault, PresetError
 from engine.contract.run_dir import RunDir
 from engine.contract.status import Status, summarise
+from engine.starting import launch
 
 FINISHED, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 3
 EXIT_CODES = "Exit codes: 0 finished, 1 failed, 2 bad preset or arguments (nothing was written), 3 stopped on request."

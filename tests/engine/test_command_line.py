@@ -14,9 +14,10 @@ import psutil
 import pytest
 
 from engine import __main__ as command_line
-from engine import launch, stopping, tour
+from engine.command_line import stopping, tour
 from engine.contract import commands, run_dir, status
 from engine.contract.run_dir import RunDir, write_json
+from engine.starting import launch
 from tests.engine.supervised import FAKE, ROOT, ended, has_begun, wait_until
 
 PRESET = """method: grpo
@@ -28,7 +29,8 @@ rewards: [{kind: verifier}]
 #: A command line whose engine is the fake one.
 WITH_FAKE = """
 import sys
-from engine import __main__, launch
+from engine import __main__
+from engine.starting import launch
 launch.engine_command = lambda preset: [sys.executable, "-S", sys.argv[1], sys.argv[2]]
 sys.exit(__main__.main(sys.argv[3:]))
 """

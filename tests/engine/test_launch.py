@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from engine import launch
 from engine.contract import commands, jsonl, locks, run_dir, status
 from engine.contract.events import RunFinished, event_line
 from engine.contract.faults import PresetError
 from engine.contract.preset import load_preset
 from engine.contract.run_dir import RunDir
+from engine.starting import launch
 from tests.engine.supervised import FAKE, wait_until
 
 PRESET = """method: grpo

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from engine import estimates, launch, preflight
 from engine.contract import run_dir
 from engine.contract.faults import Fault, PresetError
 from engine.contract.preset import load_preset, preset_text
-from engine.resolution import APPLICATION
+from engine.starting import estimates, launch, preflight
+from engine.starting.resolution import APPLICATION
 
 GOOD_ROWS = [{"prompt": f"{n} + 1 = ", "completion": str(n + 1), "answer": str(n + 1)} for n in range(20)]
 
@@ -159,7 +159,7 @@ def test_only_the_rows_that_will_be_used_are_looked_at(tmp_path, rows):
 
 def test_of_a_large_file_the_beginning_is_read_and_the_rest_estimated(tmp_path, rows, monkeypatch):
     write_rows(rows, GOOD_ROWS * 100)
-    monkeypatch.setattr("engine.row_scan.SCAN_AT_MOST", 10_000)
+    monkeypatch.setattr("engine.starting.row_scan.SCAN_AT_MOST", 10_000)
     [counted] = prepare(tmp_path, "sft", train=rows).survey.train
     assert not counted.is_exact
     assert counted.rows == pytest.approx(2000, rel=0.05)

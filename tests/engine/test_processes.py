@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from engine import launch
 from engine.contract import commands, events
 from engine.contract.preset import Preset, preset_text
 from engine.contract.run_dir import RunDir
+from engine.starting import launch
 from tests.engine import running
 
 pytestmark = [pytest.mark.usefixtures("fork_server"), pytest.mark.slow, pytest.mark.timeout(200)]

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from engine.resolution import APPLICATION
+from engine.starting.resolution import APPLICATION
 
 # In place of the engine: importing torch in every process of every test would take most of a minute.
 ENGINE = """

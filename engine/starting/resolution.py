@@ -12,7 +12,7 @@ from engine.contract.faults import Fault, Key, one_of
 from engine.contract.preset import Preset
 
 #: The folder that holds `engine/`, where the data that ships with the application lies.
-APPLICATION = Path(__file__).resolve().parent.parent
+APPLICATION = Path(__file__).resolve().parents[2]
 
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
 FILE_SUFFIXES = frozenset({".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".gguf", ".safetensors", ".bin"})

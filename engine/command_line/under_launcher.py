@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psutil
 
+from engine.command_line.following import size_of
 from engine.contract import locks
 from engine.contract.run_dir import RunDir
-from engine.following import size_of
 from engine.supervisor import IN_USE, tidy
 
 #: How long the others wait for the first process to check the preset and make the run directory.

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from engine import estimates, preflight
-from engine.launch import Prepared
+from engine.starting import estimates, preflight
+from engine.starting.launch import Prepared
 
 
 def as_lines(prepared: Prepared) -> list[str]:

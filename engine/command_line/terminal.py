@@ -8,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from engine.command_line.following import Display, Progress
 from engine.contract import events, metrics
 from engine.contract.faults import Fault, PresetError
 from engine.contract.run_dir import RunDir
 from engine.contract.status import Status, Summary
-from engine.following import Display, Progress
 
 #: Plain lines come no faster than this, so that a log of a long run stays readable.
 PLAIN_SECONDS = 5.0

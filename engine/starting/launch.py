@@ -8,13 +8,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import preflight, processes
+from engine import processes
 from engine.contract import run_dir
 from engine.contract.faults import Fault, PresetError
 from engine.contract.preset import Preset, load_preset, preset_file_text, preset_text, read_draft
 from engine.contract.run_dir import RunDir
 from engine.contract.status import is_alive, summarise
-from engine.resolution import APPLICATION, changed, places
+from engine.starting import preflight
+from engine.starting.resolution import APPLICATION, changed, places
 from engine.supervisor import IN_USE, STARTED
 
 #: How long an engine may take to leave after its last word: PyTorch tears itself down.

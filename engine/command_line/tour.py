@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import launch
 from engine.contract import events, jsonl
 from engine.contract.run_dir import RunDir
-from engine.resolution import APPLICATION
+from engine.starting import launch
+from engine.starting.resolution import APPLICATION
 
 PRESETS = APPLICATION / "presets"
 FIRST, SECOND = PRESETS / "tour_sft.yaml", PRESETS / "tour_grpo.yaml"

@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from engine import estimates
 from engine.contract import settings
 from engine.contract.faults import Fault, Key, one_of
 from engine.contract.preset import Draft
 from engine.contract.run_dir import RunDir, is_run_dir
 from engine.data.tasks import TaskError, find_task
-from engine.resolution import Places, changed, resolve_model, resolve_source
-from engine.row_scan import Needs, RowError, scan_file
+from engine.starting import estimates
+from engine.starting.resolution import Places, changed, resolve_model, resolve_source
+from engine.starting.row_scan import Needs, RowError, scan_file
 
 #: A run's events, log and answers need about this much, whatever the model.
 LEAST_FREE = 64 * 1024 * 1024
