@@ -23,7 +23,7 @@ class Fault:
 
     def at(self, lines: dict[Key, int]) -> "Fault":
         """The fault with the line its key stands on, or that of the nearest section around it."""
-        for length in range(len(self.key), -1, -1):
+        for length in range(len(self.key), 0, -1):
             if self.key[:length] in lines:
                 return replace(self, line=lines[self.key[:length]])
         return self

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.contract.faults import PresetError
+from engine.contract.faults import Fault, PresetError
 from engine.contract.preset import Preset, check, load_preset, preset_text, read_draft
 
 SFT = """method: sft
@@ -234,3 +234,9 @@ def test_whatever_stands_anywhere_each_fault_has_words_and_a_remedy(place, value
         assert fault.problem
         assert fault.remedy
         assert str(fault)
+
+
+def test_a_fault_of_the_whole_file_stands_on_no_line():
+    whole = Fault((), "/full", "the disk has 1 MB free", "free some space")
+    assert whole.at({(): 1, ("method",): 1}).line is None
+    assert Fault(("model", "path"), "x", "is missing", "give one").at({(): 1, ("model",): 3}).line == 3
