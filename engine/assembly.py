@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import nn
 
-from engine import checkpoint
+from engine import checkpoint, random_state
 from engine.contract import events
 from engine.contract.preset import Preset
 from engine.contract.run_dir import RunDir, read_json
@@ -48,11 +49,13 @@ class Parts:
 
     def save(self, progress: Progress, reporter: Reporter) -> None:
         """Write a checkpoint; a full disk costs the checkpoint, not the run."""
-        if not self.bench.accelerator.is_main_process:
+        accelerator, policy = self.bench.accelerator, self.bench.policy
+        mine = [random_state.own()]
+        random = gather_object(mine) if accelerator.num_processes > 1 else mine
+        if not accelerator.is_main_process:
             return
-        policy = self.bench.policy
         training = checkpoint.training_state(
-            progress.step, self.optimizer.optimizer, tokens=progress.tokens, threads=self.threads
+            progress.step, self.optimizer.optimizer, random=random, tokens=progress.tokens, threads=self.threads
         )
         try:
             path = checkpoint.save(
@@ -72,7 +75,8 @@ class Parts:
     def restore(self, path: Path) -> Progress:
         """Go back to where a checkpoint was made."""
         checkpoint.restore_model(path, self.bench.policy.model, has_adapter=self.bench.policy.has_adapter)
-        numbers = checkpoint.restore_training(path, self.optimizer.optimizer)
+        rank = self.bench.accelerator.process_index
+        numbers = checkpoint.restore_training(path, self.optimizer.optimizer, rank=rank)
         return Progress(step=numbers["step"], tokens=numbers["tokens"])
 
     def finish(self, reporter: Reporter) -> None:

@@ -9,18 +9,17 @@ import contextlib
 import hashlib
 import json
 import os
-import random
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from engine import random_state
 from engine.contract.run_dir import RunDir
 
 TRAINING = "training"
@@ -106,8 +105,13 @@ def is_whole(checkpoint: Path, *, deep: bool = True) -> bool:
     return bool(files)
 
 
-def training_state(step: int, optimizer: torch.optim.Optimizer, **numbers: Any) -> dict[str, Any]:
-    """Everything besides the weights that the next step depends on. The order of the data follows from the step."""
+def training_state(
+    step: int, optimizer: torch.optim.Optimizer, *, random: Sequence[random_state.State] = (), **numbers: Any
+) -> dict[str, Any]:
+    """Everything besides the weights that the next step depends on. The order of the data follows from the step.
+
+    random: of each process in its order; without it, of this one.
+    """
     tensors: dict[str, Tensor] = {}
     scalars: dict[str, float] = {}
     for index, values in optimizer.state_dict()["state"].items():
@@ -116,18 +120,16 @@ def training_state(step: int, optimizer: torch.optim.Optimizer, **numbers: Any) 
                 tensors[f"optimizer.{index}.{name}"] = value.detach().cpu().contiguous()
             else:
                 scalars[f"{index}.{name}"] = float(value)
-    numbers = {"step": step, "optimizer": scalars, "python_random": random.getstate(), **numbers}
-    tensors["random.torch"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
-    _, keys, position, has_gauss, gauss = np.random.get_state()
-    tensors["random.numpy"] = torch.from_numpy(np.asarray(keys).astype(np.int64))
-    numbers["numpy_random"] = [int(position), int(has_gauss), float(gauss)]
-    return {"tensors": tensors, "numbers": numbers}
+    for rank, state in enumerate(random or [random_state.own()]):
+        tensors |= {f"random.{rank}.{name}": tensor for name, tensor in state.items()}
+    return {"tensors": tensors, "numbers": {"step": step, "optimizer": scalars, **numbers}}
 
 
-def restore_training(checkpoint: Path, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Put optimiser and random state back as they were; returns the numbers that were saved with them."""
+def restore_training(checkpoint: Path, optimizer: torch.optim.Optimizer, *, rank: int = 0) -> dict[str, Any]:
+    """Put optimiser and random state back as they were; returns the numbers that were saved with them.
+
+    A process that was not there when the checkpoint was made keeps the random state it has.
+    """
     tensors = load_file(str(checkpoint / TRAINING / "state.safetensors"))
     numbers: dict[str, Any] = json.loads((checkpoint / TRAINING / "state.json").read_text("utf-8"))
     state: dict[int, dict[str, Tensor]] = {}
@@ -139,13 +141,10 @@ def restore_training(checkpoint: Path, optimizer: torch.optim.Optimizer) -> dict
             _, index, key = name.split(".", 2)
             state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    torch.set_rng_state(tensors["random.torch"].to(torch.uint8))
-    if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"].to(torch.uint8))
-    version, inner, gauss = numbers["python_random"]
-    random.setstate((version, tuple(inner), gauss))
-    keys = tensors["random.numpy"].numpy().astype(np.uint32)
-    np.random.set_state(("MT19937", keys, *numbers["numpy_random"]))
+    prefix = f"random.{rank}."
+    mine = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    if mine:
+        random_state.restore(mine)
     return numbers
 
 

@@ -32,10 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
     run = RunDir(options.run_dir)
     is_first = int(os.environ.get("RANK", "0")) == 0
     reporter = Reporter(run, is_writer=is_first)
-    if is_first:
-        write_json(run.process, own_identity())
-        reporter.beat(force=True)
     try:
+        if is_first:
+            write_json(run.process, own_identity())
+            reporter.beat(force=True)
         reason = _run(run, load_preset(run.preset), reporter, commands_from=options.commands_from)
     except Exception as error:  # noqa: BLE001 - whatever it is, the run must say how it ended
         traceback.print_exc()
@@ -55,7 +55,7 @@ def _run(run: RunDir, preset: Preset, reporter: Reporter, *, commands_from: int)
     from engine.loop import Progress, StopNow, train
 
     accelerator = assembly.accelerator_of(preset)
-    set_seed(preset.seed)
+    set_seed(preset.seed, device_specific=True)  # each process drops out neurons of its own
     if accelerator.is_main_process:
         checkpoint.clear_leftovers(run)
     found = checkpoint.newest_whole(run)

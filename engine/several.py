@@ -17,8 +17,9 @@ from pathlib import Path
 MEETING = "PLUMBLINE_MEETING"
 FINE = (0, 3)
 POLL_SECONDS = 0.1
-#: How long the others may take to leave when one has failed: they may be waiting for it in vain.
-GRACE_SECONDS = 3.0
+#: How long the others may take to leave when one has failed, or when one has left as it should: they may be waiting
+#: for it in vain.
+FAILED_SECONDS, LEFT_SECONDS = 3.0, 60.0
 
 
 def main(arguments: list[str]) -> int:
@@ -51,7 +52,10 @@ def _wait(started: "list[subprocess.Popen[bytes]]") -> int:
         codes = [process.poll() for process in started]
         if failed is None:
             failed = next((code for code in codes if code is not None and code not in FINE), None)
-            deadline = float("inf") if failed is None else time.monotonic() + GRACE_SECONDS
+            if failed is not None:
+                deadline = time.monotonic() + FAILED_SECONDS
+            elif deadline == float("inf") and any(code is not None for code in codes):
+                deadline = time.monotonic() + LEFT_SECONDS
         if all(code is not None for code in codes):
             return failed if failed is not None else max(code for code in codes if code is not None)
         if time.monotonic() > deadline:
