@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,10 @@ def supervisor(run: RunDir, behaviour: str, **seconds: float) -> Iterator["subpr
     finally:
         process.kill()
         process.wait()
-        engine_pid = run.log.read_text().split()[1]
-        if psutil.pid_exists(int(engine_pid)) and str(run.path) in psutil.Process(int(engine_pid)).cmdline():
-            psutil.Process(int(engine_pid)).kill()
+        with suppress(psutil.Error):  # gone, or a zombie that nobody reaps
+            engine = psutil.Process(int(run.log.read_text().split()[1]))
+            if str(run.path) in engine.cmdline():
+                engine.kill()
 
 
 def has_begun(run: RunDir) -> bool:

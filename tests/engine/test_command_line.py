@@ -59,6 +59,8 @@ def call(*arguments: object) -> int:
 
 
 def start(behaviour: str, *arguments: object, **more: Any) -> "subprocess.Popen[str]":
+    # As in a terminal: under nohup the tests themselves would ignore a hang-up, and pass that on.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     words = [sys.executable, "-c", WITH_FAKE, str(FAKE), behaviour, *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **more}
     return subprocess.Popen(words, cwd=ROOT, **pipes)

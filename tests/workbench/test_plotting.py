@@ -84,10 +84,10 @@ def test_the_overlay_knows_where_the_lines_are(shown):
         assert ours == pytest.approx(theirs, abs=1)
 
 
-def test_a_nan_is_marked_on_the_axis_and_in_the_corner(shown):
+def test_a_nan_is_marked_on_the_axis_and_in_the_corner(qtbot, shown):
     series = rising(200, broken=[100])
     chart = shown(series)
-    assert colours(chart).get(LIGHT.failed, 0) > 0
+    qtbot.waitUntil(lambda: colours(chart).get(LIGHT.failed, 0) > 0)
     assert LIGHT.failed not in colours(shown())
     series.append(201, math.nan)
     chart.refresh()

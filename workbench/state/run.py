@@ -86,6 +86,7 @@ class RunState:
         self.unreadable_count = 0
         self.unreadable: deque[events.Unreadable] = deque(maxlen=KEPT_UNREADABLE)
         self._pace = Pace()
+        self._measured_at = 0  # step of the newest evaluation
         self._pending: dict[str, tuple[list[int], list[float]]] = {}
 
     @property
@@ -193,6 +194,7 @@ class RunState:
         self.images = [event for event in self.images if event.step <= step]
         self.checkpoints = [event for event in self.checkpoints if event.step <= step]
         self.step = min(self.step, step)
+        self._measured_at = min(self._measured_at, step)
         changes.rewound = changes.samples = True
         changes.metrics.update(self.series)
 
@@ -204,6 +206,11 @@ class RunState:
         if not 0 <= event.step <= LAST_STEP:
             self._reject(event, "a step that cannot be", changes)
             return
+        if isinstance(event, events.Evaluation):
+            if event.step < self._measured_at:
+                self._reject(event, "an evaluation of an earlier step", changes)
+                return
+            self._measured_at = event.step
         match event:
             case events.Evaluation():
                 self.measured.update(event.values)
