@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from engine.contract import preset, settings
 from engine.preference_losses import LOSSES, SMOOTHED, Pairs, PreferenceLoss, preference_loss
 
 KINDS = [*LOSSES, *SMOOTHED]
@@ -197,6 +199,12 @@ def test_a_batch_that_is_cut_is_another_loss_where_pairs_are_sorted(kind: str) -
     halves = [Pairs(*(tensor[part] for tensor in pairs)) for part in (slice(0, 3), slice(3, 6))]
     cut = sum(loss_of(half, kind).share.item() for half in halves) / 2
     assert abs(cut - loss_of(pairs, kind).share.item()) > 1e-3
+
+
+def test_a_preset_can_choose_each_loss_and_knows_what_it_needs() -> None:
+    assert set(get_args(settings.Dpo.model_fields["loss"].annotation)) == set(KINDS)
+    assert set(preset.SMOOTHED) == set(SMOOTHED)
+    assert set(preset.WHOLE_BATCH) == WHOLE_BATCH
 
 
 @pytest.mark.parametrize("kind", KINDS)
