@@ -1,5 +1,6 @@
 """From rows to pairs: where the prompt ends, what counts, and which rows are left out and said to be."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,9 +8,10 @@ import pytest
 from engine.data.byte_tokenizer import END, byte_tokenizer
 from engine.data.chat import ChatEncoder, Example
 from engine.data.preferences import Encoded, Pair, encode_pairs, told
-from engine.data.sources import DataError
+from engine.data.sources import DataError, json_lines
 from tests.engine.test_chat import chat_tokenizer, merging_tokenizer
 
+DATA = Path(__file__).parents[2] / "assets" / "data"
 USER = {"role": "user", "content": "Hi"}
 GOOD = {"role": "assistant", "content": "Yo"}
 BAD = {"role": "assistant", "content": "Greetings"}
@@ -144,3 +146,23 @@ def test_messages_that_say_nothing_are_an_empty_answer() -> None:
 def test_a_row_that_is_no_pair_is_an_error(row: dict[str, Any], words: str) -> None:
     with pytest.raises(DataError, match=words):
         encode([row])
+
+
+# -------------------------------------------------------------------------------------------------------- what ships
+
+
+@pytest.mark.parametrize(("name", "count"), [("preferences.jsonl", 60), ("preferences_eval.jsonl", 12)])
+def test_every_pair_that_ships_can_be_learned_from(name: str, count: int) -> None:
+    rows = [row for _, row in json_lines(DATA / name)]
+    encoded = encode(rows, chat_tokenizer())
+    assert len(encoded.pairs) == count
+    assert told(encoded) == ""
+
+
+def test_no_question_that_measures_is_one_that_trains() -> None:
+    train, held_out = (
+        {row["prompt"][0]["content"] for _, row in json_lines(DATA / name)}
+        for name in ("preferences.jsonl", "preferences_eval.jsonl")
+    )
+    assert len(train) == 60
+    assert train & held_out == set()
