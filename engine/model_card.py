@@ -5,7 +5,11 @@ from engine.contract.preset import Preset, preset_text
 from engine.contract.run_dir import RunDir
 from engine.contract.status import summarise
 
-TITLES = {"sft": "supervised fine-tuning", "grpo": "group-relative policy optimisation (GRPO)"}
+TITLES = {
+    "sft": "supervised fine-tuning",
+    "dpo": "direct preference optimisation (DPO)",
+    "grpo": "group-relative policy optimisation (GRPO)",
+}
 
 
 def model_card(run: RunDir, preset: Preset) -> str:

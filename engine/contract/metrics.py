@@ -22,6 +22,7 @@ class Metric:
 
 SCHULMAN_KL = "Schulman 2020, Approximating KL Divergence, k3"
 GRPO = "Shao et al. 2024, arXiv:2402.03300"
+DPO = "Rafailov et al. 2023, arXiv:2305.18290"
 
 CATALOGUE: dict[str, Metric] = {
     "loss": Metric("Loss", "", "down", "what the optimiser lowers"),
@@ -60,6 +61,19 @@ CATALOGUE: dict[str, Metric] = {
     "completions/min_length": Metric("Shortest answer", "tokens"),
     "completions/max_length": Metric("Longest answer", "tokens"),
     "completions/clipped_ratio": Metric("Truncated", "", "down", "share of answers that ran into max_new_tokens"),
+    "rewards/accuracies": Metric("Pairs in order", "", "up", "share of pairs whose chosen answer has more reward", DPO),
+    "rewards/margins": Metric("Reward margin", "", "up", "mean reward of chosen less rejected answers", DPO),
+    "rewards/chosen": Metric(
+        "Reward of chosen", "", "up", "beta times the log-ratio of policy to reference of chosen answers", DPO
+    ),
+    "rewards/rejected": Metric(
+        "Reward of rejected", "", "down", "beta times the log-ratio of policy to reference of rejected answers", DPO
+    ),
+    "logps/chosen": Metric(
+        "Log-probability of chosen", "nats", "up", "mean of whole answers; when it falls, the policy forgets them too"
+    ),
+    "logps/rejected": Metric("Log-probability of rejected", "nats", "down", "mean of whole answers"),
+    "nll_loss": Metric("SFT part of the loss", "nats a token", "down", "of the chosen answers, before its weight"),
     "sampled_accuracy": Metric("Sampled accuracy", "", "up", "share of written answers the verifier accepts"),
     "step_time": Metric("Time a step", "s", "down", "wall time of the step"),
     "timing/rollout": Metric("Sampling time", "s", "down", "part of the step spent writing answers"),
@@ -69,10 +83,19 @@ CATALOGUE: dict[str, Metric] = {
     "eval_perplexity": Metric("Held-out perplexity", "", "down", "exp of the held-out loss"),
     "eval_mean_token_accuracy": Metric("Held-out token accuracy", "", "up"),
     "eval_reward": Metric("Held-out reward", "", "up", "mean reward of answers to data.eval's prompts"),
+    "eval_entropy": Metric("Held-out entropy", "nats"),
+    "eval_rewards/accuracies": Metric("Held-out pairs in order", "", "up", "as measured on data.eval", DPO),
+    "eval_rewards/margins": Metric("Held-out reward margin", "", "up", "as measured on data.eval", DPO),
+    "eval_rewards/chosen": Metric("Held-out reward of chosen", "", "up", "as measured on data.eval", DPO),
+    "eval_rewards/rejected": Metric("Held-out reward of rejected", "", "down", "as measured on data.eval", DPO),
+    "eval_logps/chosen": Metric("Held-out log-probability of chosen", "nats", "up"),
+    "eval_logps/rejected": Metric("Held-out log-probability of rejected", "nats", "down"),
+    "eval_nll_loss": Metric("Held-out SFT part of the loss", "nats a token", "down"),
 }
 
 _FIRST = {
     "sft": ["loss", "mean_token_accuracy", "entropy", "grad_norm", "learning_rate", "tokens_per_second"],
+    "dpo": ["rewards/accuracies", "rewards/margins", "loss", "logps/chosen", "logps/rejected", "grad_norm"],
     "grpo": [
         "reward",
         "kl",
@@ -84,11 +107,19 @@ _FIRST = {
 }
 _THEN = {
     "sft": ["eval_loss", "sampled_accuracy"],
+    "dpo": [
+        "eval_loss",
+        "eval_rewards/accuracies",
+        "rewards/chosen",
+        "rewards/rejected",
+        "mean_token_accuracy",
+        "entropy",
+    ],
     "grpo": ["loss", "clip_ratio/region_mean", "completions/clipped_ratio", "reward_std", "ratio/max_error"],
 }
 
 #: The metric that a run list draws small and a terminal shows first.
-HEADLINE = {"sft": "loss", "grpo": "reward"}
+HEADLINE = {"sft": "loss", "dpo": "rewards/accuracies", "grpo": "reward"}
 
 
 def describe(name: str) -> Metric:

@@ -1,6 +1,6 @@
 """A preset: one YAML file that is one repeatable run. Strict, and every fault is told at once.
 
-`SftPreset` and `GrpoPreset` list their sections; the section named like the method holds what is its own.
+`SftPreset`, `DpoPreset` and `GrpoPreset` list their sections; the section named like the method holds what is its own.
 """
 
 from dataclasses import dataclass
@@ -29,6 +29,17 @@ class SftPreset(BaseModel, **STRICT):
     sft: settings.Sft = settings.Sft()
 
 
+class DpoPreset(BaseModel, **STRICT):
+    method: Literal["dpo"]
+    name: str | None = NAME
+    seed: int = SEED
+    model: settings.Model
+    data: settings.Data
+    optimizer: settings.Optimizer = settings.Optimizer()
+    training: settings.Training = settings.Training()
+    dpo: settings.Dpo = settings.Dpo()
+
+
 class GrpoPreset(BaseModel, **STRICT):
     method: Literal["grpo"]
     name: str | None = NAME
@@ -42,10 +53,18 @@ class GrpoPreset(BaseModel, **STRICT):
     grpo: settings.Grpo = settings.Grpo()
 
 
-Preset = SftPreset | GrpoPreset
+Preset = SftPreset | DpoPreset | GrpoPreset
 
 #: The class behind each value of `method:`.
-PRESETS: dict[str, type[SftPreset] | type[GrpoPreset]] = {"sft": SftPreset, "grpo": GrpoPreset}
+PRESETS: dict[str, type[SftPreset] | type[DpoPreset] | type[GrpoPreset]] = {
+    "sft": SftPreset,
+    "dpo": DpoPreset,
+    "grpo": GrpoPreset,
+}
+
+#: Losses of `dpo` that know of label_smoothing, and those that compare the pairs of a batch with each other.
+SMOOTHED = ("sigmoid", "robust", "exo_pair", "aot", "aot_unpaired")
+WHOLE_BATCH = ("aot", "aot_unpaired")
 
 
 @dataclass(frozen=True)
@@ -159,4 +178,25 @@ def _crossed(preset: Preset) -> list[Fault]:
     if isinstance(preset, GrpoPreset) and preset.rollout.completions_per_prompt < 2:
         remedy = "use 2 or more"
         found.append(Fault(("rollout", "completions_per_prompt"), "1", "leaves nothing to compare with", remedy))
+    return found + (_crossed_dpo(preset) if isinstance(preset, DpoPreset) else [])
+
+
+def _crossed_dpo(preset: DpoPreset) -> list[Fault]:
+    """Faults of a loss that needs something of other settings."""
+    found = []
+    own, training = preset.dpo, preset.training
+    smoothing, given = ("dpo", "label_smoothing"), str(own.label_smoothing)
+    if own.label_smoothing and own.loss not in SMOOTHED:
+        remedy = f"set it to 0, or choose one of {', '.join(SMOOTHED)}"
+        found.append(Fault(smoothing, given, f"has no effect on {own.loss}", remedy))
+    if own.loss == "exo_pair" and not own.label_smoothing:
+        found.append(Fault(smoothing, given, "should be greater than 0 for exo_pair", "try 0.1"))
+    if own.loss in WHOLE_BATCH:
+        problem = f"{own.loss} sorts the pairs of a batch, so it needs them in one process and in memory at once"
+        if training.processes > 1:
+            found.append(Fault(("training", "processes"), str(training.processes), problem, "use 1"))
+        size = training.micro_batch_size
+        if size == "auto" or size < training.batch_size:
+            remedy = f"set it to training.batch_size, {training.batch_size}"
+            found.append(Fault(("training", "micro_batch_size"), str(size), problem, remedy))
     return found

@@ -158,6 +158,36 @@ class Sft(BaseModel, **STRICT):
     sample_tokens: int = setting(64, "longest such answer", unit="tokens", ge=1)
 
 
+class Dpo(BaseModel, **STRICT):
+    loss: Literal[
+        "sigmoid",
+        "hinge",
+        "ipo",
+        "ipo_sum",
+        "robust",
+        "exo_pair",
+        "nca_pair",
+        "bco_pair",
+        "sppo_hard",
+        "aot",
+        "aot_unpaired",
+        "apo_zero",
+        "apo_down",
+        "discopop",
+        "sigmoid_norm",
+    ] = setting("sigmoid", "what makes a pair cost; sigmoid is DPO itself, ipo averages over tokens, ipo_sum sums")
+    beta: float = setting(
+        0.1, "pull back to the reference model; the larger, the closer", unit="1/nat", main=True, gt=0
+    )
+    label_smoothing: float = setting(
+        0.0, "share of pairs taken to be the wrong way round; for sigmoid, robust, exo_pair and aot", ge=0, lt=0.5
+    )
+    sft_weight: float = setting(0.0, "weight of learning the chosen answers as in SFT beside it", ge=0)
+    ld_alpha: float | None = setting(
+        None, "weight of tokens beyond the length of the shorter answer (arXiv:2409.06411); empty = 1", ge=0, le=1
+    )
+
+
 class Grpo(BaseModel, **STRICT):
     beta: float = setting(0.04, "pull back to the reference model (KL weight); 0 = none", unit="1/nat", main=True, ge=0)
     epsilon: float = setting(0.2, "how far a token's probability ratio may fall before it stops counting", gt=0, lt=1)

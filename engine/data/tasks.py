@@ -13,7 +13,8 @@ class TaskError(ValueError):
 
 
 class Task(Protocol):
-    """Rows with a prompt, and for the learner from examples a completion; and the verifier of answers."""
+    """Rows with a prompt, and for learners from examples a completion, from pairs `chosen` and `rejected`; and the
+    verifier of answers."""
 
     def rows(self, count: int, seed: int) -> list[Row]: ...
 
@@ -26,7 +27,7 @@ OPERATIONS: dict[str, Callable[[int, int], int]] = {"+": operator.add, "-": oper
 
 
 class Arithmetic:
-    """Sums of whole numbers: `47+38=`, answered `85`, or `58` with the digits reversed.
+    """Sums of whole numbers: `47+38=`, answered `85`, or `58` with the digits reversed; not `87`, up to 9 off.
 
     reversed: the lowest digit first, the order in which a sum is worked out; a tiny model then learns it in seconds.
     """
@@ -45,20 +46,34 @@ class Arithmetic:
         largest = 10**self._digits - 1
         # All numbers equally long: the places then line up, which a tiny model needs to learn them in seconds.
         smallest = 0 if self._digits == 1 else 10 ** (self._digits - 1)
+        # A stream of its own: the sums of a seed stay what they were before there were wrong answers.
+        slip = random.Random(f"slips of {seed}")  # noqa: S311 - as above
         return [
-            self._row(draw.randint(smallest, largest), draw.randint(smallest, largest), draw.choice(self._operations))
+            self._row(
+                *(draw.randint(smallest, largest), draw.randint(smallest, largest), draw.choice(self._operations)),
+                off=slip.choice((-1, 1)) * slip.randint(1, 9),
+            )
             for _ in range(count)
         ]
 
     def score(self, row: Row, completion: str) -> float:
         return float(completion.strip() == row["completion"])
 
-    def _row(self, a: int, b: int, operation: str) -> Row:
+    def _row(self, a: int, b: int, operation: str, *, off: int) -> Row:
         if operation == "-":
             a, b = max(a, b), min(a, b)
-        answer = str(OPERATIONS[operation](a, b))
-        written = answer[::-1] if self._reversed else answer
-        return {"prompt": f"{a}{operation}{b}=", "completion": written, "answer": answer}
+        value = OPERATIONS[operation](a, b)
+        right, wrong = self._written(value), self._written(value + off if value + off >= 0 else value - off)
+        return {
+            "prompt": f"{a}{operation}{b}=",
+            "completion": right,
+            "answer": str(value),
+            "chosen": right,
+            "rejected": wrong,
+        }
+
+    def _written(self, value: int) -> str:
+        return str(value)[::-1] if self._reversed else str(value)
 
 
 class ReasoningGym:

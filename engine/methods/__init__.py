@@ -3,6 +3,7 @@
 | method | paper | where we depart |
 |---|---|---|
 | sft | maximum likelihood on the answers | token mean over the whole step, however it is cut up |
+| dpo | Rafailov et al. 2023, arXiv:2305.18290, eq. 7 | label smoothing on it is cDPO; its kin in preference_losses.py |
 | grpo | Shao et al. 2024, arXiv:2402.03300, eq. 3 | mean over tokens (DAPO, 2503.14476, eq. 12); KL times the ratio |
 """
 
@@ -11,11 +12,15 @@ from typing import Any
 
 from engine.loop import Method
 from engine.methods.bench import Bench
+from engine.methods.dpo import dpo
 from engine.methods.grpo import grpo
 from engine.methods.sft import sft
 
 #: Preset method -> what builds it from a preset and the bench it works at.
-METHODS: dict[str, Callable[[Any, Bench], Method]] = {"sft": sft, "grpo": grpo}
+METHODS: dict[str, Callable[[Any, Bench], Method]] = {"sft": sft, "dpo": dpo, "grpo": grpo}
 
 #: Methods that compare the policy with where it began.
-NEEDS_REFERENCE: dict[str, Callable[[Any], bool]] = {"grpo": lambda preset: preset.grpo.beta > 0}
+NEEDS_REFERENCE: dict[str, Callable[[Any], bool]] = {
+    "dpo": lambda preset: True,
+    "grpo": lambda preset: preset.grpo.beta > 0,
+}

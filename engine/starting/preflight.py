@@ -208,6 +208,8 @@ def _counted(source: settings.Source, needs: Needs) -> Counted:
     """Raises RowError."""
     if source.path.startswith("task:"):
         check_task(source)
+        if needs.method == "dpo" and source.path != "task:arithmetic":
+            raise RowError("makes no pairs of answers", "use task:arithmetic, or a file with `chosen` and `rejected`")
         return Counted(source, source.rows)
     if source.path.startswith("labels:"):
         raise RowError("label sets cannot be trained on yet", "use a file, a hub id or a task")

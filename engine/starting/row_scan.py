@@ -13,7 +13,8 @@ from typing import Any
 
 #: Bytes of a file that are looked at; the rest is the engine's to find out.
 SCAN_AT_MOST = 64 * 1024 * 1024
-#: Columns that hold text or messages.
+#: Columns that hold text or messages; of pairs of answers, and of all others.
+PAIR = ("prompt", "chosen", "rejected")
 TEXTS = ("prompt", "completion", "text")
 READABLE = (".jsonl", ".json", ".csv", ".parquet")
 
@@ -167,6 +168,9 @@ def columns_problem(names: list[str], needs: Needs) -> str:
     listed = ", ".join(f"`{name}`" for name in names[:8]) or "no columns"
     if needs.method == "sft" and not ("messages" in has or {"prompt", "completion"} <= has or "text" in has):
         return f"has neither `messages`, nor `prompt` and `completion`, nor `text` (it has {listed})"
+    if needs.method == "dpo":
+        lacks = [name for name in ("chosen", "rejected") if name not in has]
+        return f"has no `{lacks[0]}`, one answer of each pair (it has {listed})" if lacks else ""
     if needs.method != "sft" and not has & {"prompt", "messages"}:
         return f"has no `prompt` (it has {listed})"
     if missing:
@@ -178,9 +182,17 @@ def row_problem(row: Row, needs: Needs) -> str:
     """What is wrong with a row, in words; empty if the method can use it."""
     if problem := columns_problem([name for name, value in row.items() if value is not None], needs):
         return problem
+    if needs.method == "dpo":
+        return _pair_problem(row)
     if "messages" in row:
         return _messages_problem("messages", row["messages"])
     return next(filter(None, (_text_problem(name, row[name]) for name in TEXTS if name in row)), "")
+
+
+def _pair_problem(row: Row) -> str:
+    if isinstance(row["chosen"], list) != isinstance(row["rejected"], list):
+        return "has text as one answer and messages as the other"
+    return next(filter(None, (_text_problem(name, row[name]) for name in PAIR if row.get(name) is not None)), "")
 
 
 def _text_problem(name: str, value: Any) -> str:

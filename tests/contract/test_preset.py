@@ -22,6 +22,10 @@ data: {train: "task:arithmetic"}
 rewards:
   - {kind: verifier}
 """
+DPO = """method: dpo
+model: {path: some/model}
+data: {train: pairs.jsonl}
+"""
 
 
 def whole(text: str, overrides: list[str] | None = None) -> Preset:
@@ -36,12 +40,12 @@ def faults(text, overrides=None):
     return {fault.dotted: fault for fault in read_draft(text, overrides).faults}
 
 
-@pytest.mark.parametrize("text", [SFT, GRPO], ids=["sft", "grpo"])
+@pytest.mark.parametrize("text", [SFT, DPO, GRPO], ids=["sft", "dpo", "grpo"])
 def test_a_small_preset_is_whole(text):
     assert read_draft(text).preset is not None
 
 
-@pytest.mark.parametrize("text", [SFT, GRPO], ids=["sft", "grpo"])
+@pytest.mark.parametrize("text", [SFT, DPO, GRPO], ids=["sft", "dpo", "grpo"])
 def test_the_frozen_text_reads_back_as_the_same_preset(text):
     preset = whole(text)
     frozen = preset_text(preset)
@@ -88,7 +92,7 @@ def test_a_misspelt_method_is_recognised():
 
 
 def test_a_missing_method_is_told_with_those_there_are():
-    assert faults("model: {path: scratch}")["method"].remedy == "choose one of sft, grpo"
+    assert faults("model: {path: scratch}")["method"].remedy == "choose one of sft, dpo, grpo"
 
 
 @pytest.mark.parametrize(
@@ -133,6 +137,27 @@ def test_settings_that_contradict_each_other_are_told(settings, key):
 
 def test_a_single_answer_to_each_prompt_is_refused():
     assert list(faults(GRPO + "rollout: {completions_per_prompt: 1}")) == ["rollout.completions_per_prompt"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "keys"),
+    [
+        ("dpo: {loss: ipo, label_smoothing: 0.1}", ["dpo.label_smoothing"]),
+        ("dpo: {loss: exo_pair}", ["dpo.label_smoothing"]),
+        ("dpo: {loss: robust, label_smoothing: 0.5}", ["dpo.label_smoothing"]),
+        ("dpo: {loss: aot}", ["training.micro_batch_size"]),
+        ("dpo: {loss: aot}\ntraining: {batch_size: 8, micro_batch_size: 4}", ["training.micro_batch_size"]),
+        (
+            "dpo: {loss: aot_unpaired}\ntraining: {batch_size: 8, processes: 2}",
+            ["training.processes", "training.micro_batch_size"],
+        ),
+        ("dpo: {loss: aot}\ntraining: {batch_size: 8, micro_batch_size: 8}", []),
+        ("dpo: {loss: exo_pair, label_smoothing: 0.1}", []),
+        ("dpo: {loss: sigmoid, label_smoothing: 0.1}", []),
+    ],
+)
+def test_a_loss_of_pairs_says_what_it_needs(settings, keys):
+    assert list(faults(DPO + settings)) == keys
 
 
 def test_strings_are_not_taken_for_numbers_nor_numbers_for_text():

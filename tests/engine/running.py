@@ -81,6 +81,11 @@ def grpo(**sections: Any) -> Preset:
     return _checked({"method": "grpo", "grpo": {"beta": 0.1}}, EVERYTHING, OF_GRPO, sections)
 
 
+def dpo(**sections: Any) -> Preset:
+    """A tiny DPO run; each section given is laid over the usual one."""
+    return _checked({"method": "dpo"}, EVERYTHING, sections)
+
+
 def _checked(*layers: dict[str, Any]) -> Preset:
     data: dict[str, Any] = {}
     for layer in layers:
@@ -94,6 +99,17 @@ def _checked(*layers: dict[str, Any]) -> Preset:
 def uneven_rows(file: Path, count: int = 24) -> Path:
     """A data file whose answers are 1 to 12 letters long."""
     rows = [{"prompt": f"{WORDS[i * 5 % 12]}=", "completion": WORDS[i % 12]} for i in range(count)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return file
+
+
+def uneven_pairs(file: Path, count: int = 24) -> Path:
+    """A data file whose answers are 1 to 12 letters long, the rejected ones of other lengths than the chosen."""
+    rows = [
+        {"prompt": f"{WORDS[i * 5 % 12]}=", "chosen": WORDS[i % 12], "rejected": WORDS[(i * 7 + 3) % 12]}
+        for i in range(count)
+        if i % 12 != (i * 7 + 3) % 12
+    ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     return file
 

@@ -39,6 +39,28 @@ def test_sft_learns_the_same_from_one_batch_of_8_four_of_2_and_eight_of_1(tmp_pa
         running.assert_close_weights(run.final, runs[0].final, relative=2e-5)
 
 
+@pytest.mark.parametrize(
+    "sections",
+    [{"dpo": {"sft_weight": 1.0}}, {"dpo": {"loss": "ipo", "ld_alpha": 0.5}, "model": {"adapter": running.LORA}}],
+    ids=["with an SFT part", "ipo of an adapter"],
+)
+def test_dpo_learns_the_same_however_its_batch_is_cut(tmp_path: Path, sections: dict[str, Any]) -> None:
+    pairs = str(running.uneven_pairs(tmp_path / "pairs.jsonl"))
+    training = {"steps": 4, "eval_every": 4}
+    runs = [
+        running.done(
+            tmp_path / f"by-{size}",
+            running.dpo(
+                data={"train": pairs, "eval": pairs}, training={"micro_batch_size": size, **training}, **sections
+            ),
+        )
+        for size in (8, 3, 1)
+    ]
+    for run in runs[1:]:
+        assert_close_curves(running.curve(run), running.curve(runs[0]), relative=1e-5)
+        running.assert_close_weights(run.final, runs[0].final, relative=5e-5)
+
+
 def test_a_mean_of_means_would_be_noticed(tmp_path: Path) -> None:
     """The rows of the test above are uneven enough: micro-batches weighed alike give another loss."""
     preset = running.sft(data={"train": str(running.uneven_rows(tmp_path / "uneven.jsonl"))}, training={"steps": 1})

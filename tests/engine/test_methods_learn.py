@@ -1,5 +1,6 @@
 """Each method learns its toy task in seconds on a CPU."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,23 @@ def test_sft_lowers_the_loss_and_raises_the_accuracy_on_sums(pupil: RunDir) -> N
     assert mean(accuracy[-5:]) > mean(accuracy[:5]) + 0.3
     held_out = [event.values["eval_loss"] for event in running.of_kind(pupil, events.Evaluation)]
     assert held_out[-1] < held_out[0]
+
+
+@pytest.mark.slow
+def test_dpo_learns_to_tell_right_sums_from_wrong_ones(pupil: RunDir, tmp_path: Path) -> None:
+    preset = running.dpo(
+        model={"path": str(pupil.path), "scratch": None},
+        data={"train": SUMS, "eval": HELD_OUT, "max_length": 16},
+        optimizer={"learning_rate": 1e-3, "schedule": "constant"},
+        training={"steps": 30, "batch_size": 32, "eval_every": 30, "checkpoint_every": 0},
+    )
+    run = running.done(tmp_path / "run", preset)
+    loss, accuracy = running.values_of(run, "loss"), running.values_of(run, "rewards/accuracies")
+    assert loss[0] == pytest.approx(math.log(2), rel=1e-5)
+    assert mean(loss[-5:]) < 0.7 * loss[0]
+    assert mean(accuracy[-5:]) > 0.8
+    [measured] = running.of_kind(run, events.Evaluation)
+    assert measured.values["eval_rewards/accuracies"] > 0.8
 
 
 @pytest.mark.slow

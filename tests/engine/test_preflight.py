@@ -178,6 +178,10 @@ TALK = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"
         ("sft", {"prompt": TALK[:1], "completion": TALK[1:]}),
         ("sft", {"prompt": TALK[:1], "completion": "b"}),
         ("sft", {"text": "a"}),
+        ("dpo", {"prompt": "a", "chosen": "b", "rejected": "c"}),
+        ("dpo", {"chosen": "ab", "rejected": "ac"}),
+        ("dpo", {"prompt": TALK[:1], "chosen": TALK[1:], "rejected": TALK[1:]}),
+        ("dpo", {"prompt": "hi", "chosen": TALK, "rejected": TALK, "messages": TALK}),
         ("grpo", {"prompt": "a", "answer": "b"}),
         ("grpo", {"prompt": TALK[:1], "answer": "b"}),
         ("grpo", {"messages": TALK, "answer": "b"}),
@@ -186,6 +190,11 @@ TALK = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"
 def test_rows_a_method_can_use_have_no_fault(tmp_path, method, row):
     file = write_rows(tmp_path / "x.jsonl", [row])
     prepare(tmp_path, method, train=file, more=MATCH if method == "grpo" else "")
+
+
+def test_a_task_without_wrong_answers_makes_no_pairs(tmp_path):
+    prepare(tmp_path, "dpo", train="task:arithmetic")
+    assert "makes no pairs of answers" in only_fault(tmp_path, "dpo", train="task:reasoning_gym/chain_sum").problem
 
 
 @pytest.mark.parametrize(
@@ -199,12 +208,16 @@ def test_rows_a_method_can_use_have_no_fault(tmp_path, method, row):
         ("sft", {"messages": [{"content": "hi"}]}, "`messages` should hold messages such as"),
         ("sft", {"prompt": [{"role": "user"}], "completion": "b"}, "`prompt` should hold messages such as"),
         ("sft", {"prompt": {}, "completion": "b"}, "`prompt` should be text or a list of messages"),
+        ("dpo", {"prompt": "a", "completion": "b"}, "has no `chosen`, one answer of each pair"),
+        ("dpo", {"prompt": "a", "chosen": "b", "rejected": None}, "has no `rejected`, one answer of each pair"),
+        ("dpo", {"chosen": TALK, "rejected": "b"}, "has text as one answer and messages as the other"),
+        ("dpo", {"chosen": [{"role": "user"}], "rejected": TALK}, "`chosen` should hold messages such as"),
         ("grpo", {"text": "a", "answer": "b"}, "has no `prompt` (it has `text`, `answer`)"),
         ("grpo", {"prompt": "a"}, "has no `answer`, which a reward needs"),
     ],
 )
 def test_rows_a_method_cannot_use_say_which_and_why(tmp_path, method, row, words):
-    good = {"prompt": "a", "completion": "b", "answer": "c"}
+    good = {"prompt": "a", "completion": "b", "answer": "c", "chosen": "d", "rejected": "e"}
     file = write_rows(tmp_path / "x.jsonl", [good, row])
     fault = only_fault(tmp_path, method, train=file, more=MATCH if method == "grpo" else "")
     assert "x.jsonl, line 2: " in fault.problem

@@ -79,6 +79,18 @@ def test_two_processes_give_the_sft_curve_of_one_and_only_the_first_writes(tmp_p
     assert {entry.name for entry in two.path.iterdir()} == names | {"events.jsonl", "checkpoints", "final"}
 
 
+def test_two_processes_give_the_dpo_curve_of_one(tmp_path: Path) -> None:
+    pairs = str(running.uneven_pairs(tmp_path / "pairs.jsonl"))
+    training = {"micro_batch_size": 3, "steps": 4, "eval_every": 2}
+    preset = running.dpo(data={"train": pairs, "eval": pairs}, training=training, dpo={"sft_weight": 0.5})
+    one, two = running.done(tmp_path / "one", preset), with_two(tmp_path, preset)
+    same = ["loss", "grad_norm", "rewards/accuracies", "rewards/margins", "logps/chosen", "entropy", "nll_loss"]
+    assert_same_curve(two, one, [*same, "mean_token_accuracy", "num_tokens"])
+    measured = [running.of_kind(run, events.Evaluation)[-1].values for run in (two, one)]
+    assert measured[0] == pytest.approx(measured[1], rel=1e-5, abs=1e-6)
+    running.assert_close_weights(two.final, one.final, relative=1e-4)
+
+
 def test_two_processes_give_the_grpo_curve_of_one_with_the_same_answers(tmp_path: Path) -> None:
     sections = uneven(tmp_path, training={"micro_batch_size": 3, "steps": 4}, grpo={"beta": 0.1, "iterations": 2})
     preset = running.grpo(**sections)

@@ -24,6 +24,10 @@ RUNS: dict[str, Preset] = {
         sft={"sample_every": 3, "samples": 4, "sample_tokens": 4},
     ),
     "sft of an adapter with dropout": running.sft(model={"adapter": DROPOUT}),
+    "dpo with a frozen copy and held-out pairs": running.dpo(
+        data={"eval": {**running.SUMS, "seed": 2, "rows": 10}}, training={"eval_every": 2}
+    ),
+    "dpo of an adapter": running.dpo(model={"adapter": DROPOUT}, dpo={"loss": "ipo", "sft_weight": 0.5}),
     "grpo with a frozen copy": running.grpo(),
     "grpo of an adapter": running.grpo(model={"adapter": DROPOUT}, grpo={"beta": 0.1, "iterations": 2}),
 }

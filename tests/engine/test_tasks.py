@@ -31,6 +31,17 @@ def test_every_row_of_arithmetic_is_right(digits: int, backwards: bool, operatio
         assert digits == 1 or {len(str(a)), len(str(b))} == {digits}  # the places line up
 
 
+@given(st.integers(1, 9), st.booleans(), st.sampled_from(["+", "-", "*"]), st.integers(0, 2**40))
+def test_a_rejected_sum_is_wrong_by_at_most_nine(digits: int, backwards: bool, operations: str, seed: int) -> None:
+    task = Arithmetic(digits=digits, reversed=backwards, operations=operations)
+    for row in task.rows(20, seed):
+        assert row["chosen"] == row["completion"]
+        assert task.score(row, row["rejected"]) == 0.0
+        wrong = int(row["rejected"][::-1] if backwards else row["rejected"])
+        assert wrong >= 0
+        assert 1 <= abs(wrong - int(row["answer"])) <= 9
+
+
 def test_arithmetic_of_one_digit_knows_zero() -> None:
     firsts = {parts_of(row["prompt"])[0] for row in Arithmetic(digits=1).rows(500, 0)}
     assert firsts == set(range(10))

@@ -1,0 +1,273 @@
+"""DPO and its kin as TRL 1.16 computes them, from the same rows to the same gradients.
+
+The one difference by design has a test of its own: label smoothing on sigmoid, which TRL leaves out of account. TRL has
+no `ipo_sum`.
+"""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from engine.assembly import optimizer_of
+from engine.contract import events
+from engine.contract.preset import DpoPreset, check
+from engine.data.byte_tokenizer import byte_tokenizer
+from engine.data.sources import Row
+from engine.loop import Progress, train
+from engine.methods.bench import Bench
+from engine.methods.dpo import DpoBatch, dpo
+from engine.models import Policy
+from engine.tally import Mean
+from tests.engine.test_chat import chat_tokenizer, merging_tokenizer
+from tests.engine.test_trl_parity import gradients, largest_difference, largest_relative_error
+from tests.tiny import FAMILIES, Untouched, bench_of, tiny_model, with_lora
+
+pytestmark = pytest.mark.oracle
+
+ROWS: list[Row] = [
+    {"prompt": "2+2=", "chosen": "4", "rejected": "five"},
+    {"prompt": "the capital of France is", "chosen": " Paris, on the Seine", "rejected": " Lyon"},
+    {"prompt": "a b c ", "chosen": "d e f g h i j k", "rejected": "z"},
+    {"prompt": "x", "chosen": "yz", "rejected": "zy"},
+]
+TALK: list[Row] = [
+    {
+        "prompt": [{"role": "user", "content": row["prompt"]}],
+        "chosen": [{"role": "assistant", "content": row["chosen"]}],
+        "rejected": [{"role": "assistant", "content": row["rejected"]}],
+    }
+    for row in ROWS
+]
+IMPLICIT: list[Row] = [{side: row["prompt"] + row[side] for side in ("chosen", "rejected")} for row in TALK]
+
+#: Loss -> what it needs beside beta.
+CASES: dict[str, dict[str, Any]] = {
+    "sigmoid": {},
+    "hinge": {},
+    "ipo": {},
+    "exo_pair": {"label_smoothing": 0.1},
+    "nca_pair": {},
+    "robust": {"label_smoothing": 0.1},
+    "bco_pair": {},
+    "sppo_hard": {},
+    "aot": {"label_smoothing": 0.1},
+    "aot_unpaired": {"label_smoothing": 0.1},
+    "apo_zero": {},
+    "apo_down": {},
+    "discopop": {},
+    "sigmoid_norm": {},
+}
+#: Relative error of loss and gradients where it is more than 1e-6 and 1e-5. A sum of 150 nats is rounded to 1e-5 in
+#: float32; sppo_hard squares such a sum, discopop divides it by 0.05.
+ROUNDING = {"sppo_hard": (3e-6, 1e-5), "discopop": (1e-6, 3e-5)}
+
+
+def trl_dpo(
+    model: Any,
+    folder: Path,
+    rows: list[Row],
+    *,
+    reference: Any,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    **settings: Any,
+) -> Any:
+    from datasets import Dataset
+    from trl.trainer.dpo_config import DPOConfig
+    from trl.trainer.dpo_trainer import DPOTrainer
+
+    config = DPOConfig(
+        output_dir=str(folder),
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
+        logging_steps=1,
+        train_sampling_strategy="sequential",
+        **{"per_device_train_batch_size": 4, **settings},
+    )
+    return DPOTrainer(
+        model,
+        ref_model=reference,
+        args=config,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer or byte_tokenizer(),
+    )
+
+
+def preset_of(training: dict[str, Any] | None = None, optimizer: dict[str, Any] | None = None, **own: Any) -> DpoPreset:
+    preset, faults = check(
+        {
+            "method": "dpo",
+            "model": {"path": "some/model"},
+            "data": {"train": "rows.jsonl", "shuffle": False},
+            "optimizer": optimizer or {},
+            "training": {"batch_size": 4, "micro_batch_size": 4, **(training or {})},
+            "dpo": own,
+        }
+    )
+    assert isinstance(preset, DpoPreset), faults
+    return preset
+
+
+def policy_of(family: str, tokenizer: PreTrainedTokenizerBase | None = None) -> Policy:
+    """A policy and a reference some way off, so that no log-ratio is 0."""
+    reference = tiny_model(family, seed=7).requires_grad_(False)
+    return Policy(tiny_model(family), tokenizer or byte_tokenizer(), has_adapter=False, reference=reference)
+
+
+def ours_of(preset: DpoPreset, bench: Bench) -> tuple[torch.Tensor, dict[str, float], DpoBatch]:
+    """Loss of the first step with its gradient taken, what it tells, and its batch."""
+    method = dpo(preset, bench)
+    [update] = method.batches(1)
+    [batch] = update.micro_batches
+    loss, values = method.loss(batch)
+    loss.backward()
+    return loss, {name: float(v.total / v.weight) for name, v in values.items() if isinstance(v, Mean)}, batch
+
+
+def theirs_of(trainer: Any) -> tuple[torch.Tensor, dict[str, float], dict[str, torch.Tensor]]:
+    batch = next(iter(trainer.get_train_dataloader()))
+    loss = trainer.compute_loss(trainer.model.train(), dict(batch))
+    loss.backward()
+    return loss, {name: values[-1] for name, values in trainer._metrics["train"].items()}, batch
+
+
+def assert_same_values(ours: dict[str, float], theirs: dict[str, float]) -> None:
+    assert {name for name in ours if name not in theirs} <= {"nll_loss"}
+    for name in ours.keys() & theirs.keys():
+        assert ours[name] == pytest.approx(theirs[name], rel=1e-5, abs=1e-6), name
+    assert len(ours) >= 8
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [*CASES.items(), ("sigmoid", {"ld_alpha": 0.3}), ("ipo", {"ld_alpha": 0.0})],
+    ids=[*CASES, "sigmoid, length desensitised", "ipo, length desensitised"],
+)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_loss_its_gradients_and_metrics_are_trls(
+    family: str, kind: str, own: dict[str, Any], tmp_path: Path
+) -> None:
+    policy = policy_of(family)
+    trainer = trl_dpo(
+        copy.deepcopy(policy.model),
+        tmp_path / "trl",
+        ROWS,
+        reference=copy.deepcopy(policy.reference),
+        loss_type=[kind],
+        beta=0.1,
+        **own,
+    )
+    theirs, told, _ = theirs_of(trainer)
+    preset = preset_of(loss=kind, beta=0.1, **own)
+    ours, values, _ = ours_of(preset, bench_of(policy, tmp_path / "ours", train=ROWS))
+    of_loss, of_gradients = ROUNDING.get(kind, (1e-6, 1e-5))
+    assert ours.item() == pytest.approx(theirs.item(), rel=of_loss)
+    assert largest_relative_error(gradients(policy.model), gradients(trainer.model)) < of_gradients
+    assert_same_values(values, told)
+
+
+@pytest.mark.parametrize(
+    ("rows", "tokenizer", "longest"),
+    [
+        (ROWS, byte_tokenizer, 26),
+        (ROWS, merging_tokenizer, 26),
+        (TALK, chat_tokenizer, 80),
+        (IMPLICIT, chat_tokenizer, 80),
+    ],
+    ids=["text", "merged across the border", "messages", "implicit prompt"],
+)
+def test_rows_become_the_tokens_and_targets_that_trl_makes_of_them(
+    rows: list[Row], tokenizer: Any, longest: int, tmp_path: Path
+) -> None:
+    """Also where the longest of them are cut."""
+    policy = policy_of("llama", tokenizer())
+    trainer = trl_dpo(
+        tiny_model(), tmp_path / "trl", rows, reference=tiny_model(seed=7), tokenizer=tokenizer(), max_length=longest
+    )
+    theirs = next(iter(trainer.get_train_dataloader()))
+    preset = preset_of().model_copy(update={"data": preset_of().data.model_copy(update={"max_length": longest})})
+    _, _, batch = ours_of(preset, bench_of(policy, tmp_path / "ours", train=rows))
+    mask = batch.rows.is_token
+    assert torch.equal(mask, theirs["attention_mask"].bool())
+    assert torch.equal(batch.rows.input_ids[mask], theirs["input_ids"][mask])
+    assert torch.equal(batch.rows.is_target, theirs["completion_mask"].bool())
+
+
+def test_with_the_adapter_off_as_reference_loss_and_gradients_are_trls(tmp_path: Path) -> None:
+    """TRL takes a copy of an adapter it is given as the reference; its own default, a new one, is the adapter off."""
+    ours_model, theirs_model = with_lora(tiny_model()), with_lora(tiny_model())
+    trainer = trl_dpo(theirs_model, tmp_path / "trl", ROWS, reference=tiny_model(), loss_type=["sigmoid"])
+    theirs, told, _ = theirs_of(trainer)
+    policy = Policy(ours_model, byte_tokenizer(), has_adapter=True)
+    ours, values, _ = ours_of(preset_of(), bench_of(policy, tmp_path / "ours", train=ROWS))
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
+    assert largest_relative_error(gradients(ours_model), gradients(theirs_model)) < 1e-5
+    assert_same_values(values, told)
+
+
+def test_the_sft_part_is_trls_sft_loss_beside_it(tmp_path: Path) -> None:
+    policy = policy_of("llama")
+    trainer = trl_dpo(
+        copy.deepcopy(policy.model),
+        tmp_path / "trl",
+        ROWS,
+        reference=copy.deepcopy(policy.reference),
+        loss_type=["sigmoid", "sft"],
+        loss_weights=[1.0, 0.7],
+    )
+    theirs, _, _ = theirs_of(trainer)
+    ours, _, _ = ours_of(preset_of(sft_weight=0.7), bench_of(policy, tmp_path / "ours", train=ROWS))
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
+    assert largest_relative_error(gradients(policy.model), gradients(trainer.model)) < 1e-5
+
+
+def test_by_design_label_smoothing_on_sigmoid_is_cdpo_where_trl_leaves_it_out(tmp_path: Path) -> None:
+    def theirs(smoothing: float) -> float:
+        policy = policy_of("llama")
+        own: dict[str, Any] = {"loss_type": ["sigmoid"], "label_smoothing": smoothing}
+        trainer = trl_dpo(policy.model, tmp_path / f"trl-{smoothing}", ROWS, reference=policy.reference, **own)
+        return float(theirs_of(trainer)[0].item())
+
+    bench = bench_of(policy_of("llama"), tmp_path / "ours", train=ROWS)
+    smoothed = ours_of(preset_of(label_smoothing=0.2), bench)[0].item()
+    assert theirs(0.0) == theirs(0.2)
+    assert abs(smoothed - theirs(0.0)) > 1e-3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_three_steps_of_dpo_are_trls(family: str, tmp_path: Path) -> None:
+    """From a policy equal to its reference, with warm-up, decay and clipping."""
+    start = tiny_model(family)
+    policy = Policy(copy.deepcopy(start), byte_tokenizer(), has_adapter=False, reference=copy.deepcopy(start))
+    how: dict[str, Any] = {"learning_rate": 1e-3, "warmup_steps": 1, "weight_decay": 0.1, "max_grad_norm": 0.5}
+    trainer = trl_dpo(copy.deepcopy(start), tmp_path / "trl", ROWS, reference=copy.deepcopy(start), max_steps=3, **how)
+    trainer.train()
+    preset = preset_of(training={"steps": 3}, optimizer=how)
+    bench = bench_of(policy, tmp_path / "ours", train=ROWS)
+    train(
+        dpo(preset, bench),
+        scorer=bench.scorer,
+        optimizer=bench.accelerator.prepare(optimizer_of(preset, policy.model)),
+        accelerator=bench.accelerator,
+        settings=preset.optimizer,
+        steps=3,
+        progress=Progress(),
+        reporter=bench.reporter,
+        control=Untouched(),
+        save=lambda progress: None,
+        checkpoint_every=0,
+    )
+    told = [events.read_event(line) for line in (tmp_path / "ours" / "events.jsonl").read_bytes().splitlines()]
+    steps = [event for event in told if isinstance(event, events.Step)]
+    for name in ("loss", "grad_norm", "learning_rate", "rewards/margins", "logps/chosen", "entropy", "num_tokens"):
+        theirs = [log[name] for log in trainer.state.log_history if name in log]
+        assert [step.values[name] for step in steps] == pytest.approx(theirs, rel=1e-5, abs=2e-6), name
+    assert largest_difference(policy.model, trainer.model) < 1e-6
+    assert largest_difference(policy.model, start) > 1e-4
