@@ -13,8 +13,15 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads do not survive a fork
 
+import hypothesis
 import psutil
 import pytest
+
+# The gate gives the same verdict twice; `make test ARGS=--hypothesis-profile=search` looks for new counterexamples.
+# No deadline: these machines are shared, and one slow example is not a fault.
+hypothesis.settings.register_profile("gate", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile("gate")
 
 ROOT = Path(__file__).parents[1]
 GRACE_SECONDS = 3.0

@@ -207,7 +207,7 @@ def test_the_ends_of_the_noise_never_draw_a_token_that_was_cut(noise: float) -> 
     assert 10 <= decode._draw(logits, torch.tensor([noise])).item() < 40_000
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**31), st.integers(0, 12), st.one_of(st.just(1.0), st.floats(0.01, 0.99)))
 def test_the_tail_is_cut_as_transformers_cuts_it(seed: int, top_k: int, top_p: float) -> None:
     logits = torch.randn(3, 10, generator=torch.Generator().manual_seed(seed)) * 2

@@ -28,7 +28,7 @@ def transformers_rates(schedule: Schedule, steps: int, warmup: int, rate: float)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(steps=st.integers(1, 60), warmup=st.integers(0, 70), rate=st.floats(1e-6, 1.0))
 def test_every_step_has_the_rate_of_transformers(schedule: Schedule, steps: int, warmup: int, rate: float) -> None:
     """Warm-up longer than the run included."""

@@ -157,7 +157,7 @@ def test_the_head_never_holds_more_logits_than_it_may(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_neighbours_and_padding_never_change_a_rows_scores(family: str, data: st.DataObject) -> None:
     model = tiny_model(family)

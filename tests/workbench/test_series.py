@@ -213,7 +213,7 @@ def test_a_new_weight_smooths_the_whole_history_again():
         smoothed.set_weight(1.0)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(samples())
 def test_a_copied_table_reads_back_as_the_samples(data):
     xs, ys = data
