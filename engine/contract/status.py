@@ -14,6 +14,8 @@ State = Literal["starting", "running", "paused", "finished", "stopped", "failed"
 
 #: States in which an engine is at work and can be asked for something.
 ALIVE = frozenset({"starting", "running", "paused"})
+#: Steps that a summary reads all along a run, about what a strip beside its name can show.
+SHAPE = 96
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Summary:
-    """Where a run stands, read from the two ends of its events."""
+    """Where a run stands, read from the two ends of its events, and its shape: the values of steps all along it."""
 
     run: RunDir
     status: Status
@@ -41,6 +43,7 @@ class Summary:
     time: float = 0.0
     values: dict[str, float] = field(default_factory=dict)
     recent: list[dict[str, float]] = field(default_factory=list)
+    shape: list[dict[str, float]] = field(default_factory=list)
 
 
 def own_identity() -> dict[str, Any]:
@@ -132,7 +135,18 @@ def summarise(run: RunDir) -> Summary:
         time=_last_time(run),
         values=steps[-1].values if steps else {},
         recent=[event.values for event in steps],
+        shape=_shape(run, steps),
     )
+
+
+def _shape(run: RunDir, newest: list[events.Step]) -> list[dict[str, float]]:
+    """Steps at even distances, in order; of those that were taken twice, the later telling alone."""
+    along = [events.read_event(line) for line in jsonl.lines_throughout(run.events, SHAPE)]
+    kept: list[events.Step] = newest[-1:]
+    for event in reversed(along):
+        if isinstance(event, events.Step) and (not kept or event.step < kept[-1].step):
+            kept.append(event)
+    return [event.values for event in reversed(kept)]
 
 
 def _last_time(run: RunDir) -> float:

@@ -38,6 +38,7 @@ def test_lines_come_back_in_order(file):
 def test_a_missing_file_has_no_lines(file):
     assert jsonl.read_lines(file, 0) == jsonl.Chunk([], 0, at_end=True)
     assert jsonl.last_lines(file) == []
+    assert jsonl.lines_throughout(file, 5) == []
     assert not jsonl.end_torn_line(file)
 
 
@@ -102,6 +103,22 @@ def test_the_last_lines_are_whole_and_the_newest(file):
     assert tail[-1] == b"009999"
     assert all(len(line) == 6 for line in tail)
     assert len(tail) == pytest.approx(1000 / 7, abs=2)
+
+
+def test_lines_throughout_a_file_are_whole_in_order_and_evenly_spread(file):
+    file.write_bytes(b"".join(b"%06d\n" % n for n in range(10_000)) + b"torn")
+    numbers = [int(line) for line in jsonl.lines_throughout(file, 50)]
+    assert numbers == pytest.approx([200 * n for n in range(50)], abs=2)
+
+
+@given(lines=st.lists(one_line, max_size=8), count=st.integers(1, 40))
+def test_asking_for_more_lines_than_there_are_gives_some_of_them_once_each(tmp_path_factory, lines, count):
+    path = tmp_path_factory.mktemp("throughout") / "x.jsonl"
+    numbered = [f"{index} {line}" for index, line in enumerate(lines)]
+    path.write_bytes("".join(f"{line}\n" for line in numbered).encode())
+    found = [line.decode() for line in jsonl.lines_throughout(path, count)]
+    assert found == [line for line in numbered if line in found]
+    assert found[:1] == numbered[:1]
 
 
 def test_several_writers_never_mix_their_lines(file):

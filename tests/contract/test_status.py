@@ -181,3 +181,17 @@ def test_garbage_among_the_events_does_not_hide_the_rest(run):
         file.write(b'\xff\x00garbage\n{"kind":"from the future"}\n{"kind":"step","st')
     found = status.summarise(run)
     assert (found.step, found.steps) == (1, 10)
+
+
+def test_the_shape_of_a_run_spans_it_from_the_first_step_to_the_last(run):
+    tell(run, STARTED, *steps(*range(1, 5001)))
+    losses = [values["loss"] for values in status.summarise(run).shape]
+    assert 90 <= len(losses) <= 97
+    assert losses == sorted(losses, reverse=True)
+    assert losses[0] > 1 / 100
+    assert losses[-1] == 1 / 5000
+
+
+def test_the_shape_of_a_run_tells_steps_taken_twice_once(run):
+    tell(run, STARTED, *steps(*range(1, 9)), events.Resumed(from_step=4, time=2.0), *steps(5, 6))
+    assert [round(1 / values["loss"]) for values in status.summarise(run).shape] == [1, 2, 3, 4, 5, 6]

@@ -42,7 +42,7 @@ class RunRow:
 def row_of(summary: Summary, now: float) -> RunRow:
     """now: seconds since the epoch, for "4 min ago"."""
     name = metrics.HEADLINE.get(summary.method, "loss")
-    recent = [values[name] for values in summary.recent if name in values]
+    shape = [values[name] for values in summary.shape if name in values]
     alive = summary.status.is_alive
     return RunRow(
         path=summary.run.path,
@@ -51,7 +51,7 @@ def row_of(summary: Summary, now: float) -> RunRow:
         state=summary.status.state,
         line=_standing(summary) if alive else _ending(summary, now),
         fraction=min(summary.step / summary.steps, 1.0) if alive and summary.steps else None,
-        headline=recent,
+        headline=shape,
     )
 
 
