@@ -67,7 +67,7 @@ class Arithmetic:
         return {
             "prompt": f"{a}{operation}{b}=",
             "completion": right,
-            "answer": str(value),
+            "answer": right,
             "chosen": right,
             "rejected": wrong,
         }

@@ -25,8 +25,7 @@ def test_every_row_of_arithmetic_is_right(digits: int, backwards: bool, operatio
         a, operator, b = parts_of(row["prompt"])
         value = OPERATORS[operator](a, b)
         assert operator in operations
-        assert row["answer"] == str(value)
-        assert row["completion"] == (str(value)[::-1] if backwards else str(value))
+        assert row["completion"] == row["answer"] == (str(value)[::-1] if backwards else str(value))
         assert value >= 0
         assert digits == 1 or {len(str(a)), len(str(b))} == {digits}  # the places line up
 
@@ -37,9 +36,9 @@ def test_a_rejected_sum_is_wrong_by_at_most_nine(digits: int, backwards: bool, o
     for row in task.rows(20, seed):
         assert row["chosen"] == row["completion"]
         assert task.score(row, row["rejected"]) == 0.0
-        wrong = int(row["rejected"][::-1] if backwards else row["rejected"])
+        right, wrong = (int(row[side][::-1] if backwards else row[side]) for side in ("chosen", "rejected"))
         assert wrong >= 0
-        assert 1 <= abs(wrong - int(row["answer"])) <= 9
+        assert 1 <= abs(wrong - right) <= 9
 
 
 def test_arithmetic_of_one_digit_knows_zero() -> None:
@@ -49,7 +48,7 @@ def test_arithmetic_of_one_digit_knows_zero() -> None:
 
 def test_only_the_exact_answer_scores() -> None:
     task = Arithmetic(digits=2, reversed=True)
-    row = {"prompt": "47+38=", "completion": "58", "answer": "85"}
+    row = {"prompt": "47+38=", "completion": "58", "answer": "58"}
     right, wrong = ["58", " 58", "58\n"], ["85", "5", "588", "058", "5 8", "58.", "", "47+38=58", "fifty-eight"]
     assert [task.score(row, text) for text in right] == [1.0] * 3
     assert [task.score(row, text) for text in wrong] == [0.0] * 9
