@@ -209,9 +209,11 @@ class ChartOverlay(QWidget):
     def _paint_broken(self, painter: QPainter) -> None:
         """A cross on the axis for each step whose value is no number; one cross for those that would overlap."""
         painter.setPen(QPen(self._theme.colour("failed"), 1.6))
-        top = self._area.rect.bottom() - 5
+        # On whole pixels, as between them a cross this small would be a blur.
+        top = round(self._area.rect.bottom()) - 4.5
         free = -math.inf
-        for left in sorted(self._area.left_of(x) for x in self._marks.broken if self._area.holds_x(x)):
+        for place in sorted(self._area.left_of(x) for x in self._marks.broken if self._area.holds_x(x)):
+            left = round(place) + 0.5
             if left >= free:
                 free = left + MARK
                 painter.drawLine(QPointF(left - 3, top - 3), QPointF(left + 3, top + 3))
