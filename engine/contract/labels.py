@@ -1,23 +1,40 @@
 """The labelling set: questions that were asked of people and what they answered. Version 1.
 
-`labels/<set>/set.yaml` says how it was asked, `items.jsonl` what was shown, `judgements.jsonl` what was said. The
-last is only ever appended to, and a line is on the disk before the next pair is shown; undo retracts a line.
+    labels/<set>/
+        set.yaml           how it was asked
+        guideline.md       what people are told to look at; it may change, and each judgement says which one it saw
+        items.jsonl        what there is to judge; grows while items are being written, and no line ever changes
+        judgements.jsonl   what was said; only ever appended to, each line on the disk before the next pair is shown
+        set.lock           held by the one window that writes judgements
+        generation/        how items are being written: a directory that is watched and stopped like a run
+
+This module holds the records. `labels_log` reads and writes them, `labels_standing` says which judgements count,
+`labels_protocol` decides what is shown, to whom, where on the screen and when again.
 """
 
-import os
-from collections.abc import Iterable, Iterator
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, JsonValue, model_validator
 
-from engine.contract import jsonl
-from engine.contract.faults import Fault, PresetError, from_validation
 from engine.contract.settings import STRICT, setting
-from engine.contract.strict_yaml import YamlError, dump_yaml, load_yaml
+
+#: The version that is written. A set of a later one opens read-only.
+VERSION = 1
 
 LINE = {"frozen": True, "ser_json_inf_nan": "constants"}
+
+
+def _without_lone_surrogates(value: Any) -> Any:
+    """Half of a UTF-16 pair is no character and cannot be written as UTF-8; a question mark stands in its place."""
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
+
+
+#: Text of any origin, hostile too, in a form that can be written and read back.
+Text = Annotated[str, BeforeValidator(_without_lone_surrogates)]
 
 
 class Protocol(BaseModel, **STRICT):
@@ -26,13 +43,19 @@ class Protocol(BaseModel, **STRICT):
     blind: bool = setting(True, "hide which model wrote what")
     tie: bool = setting(True, "allow: both are equally good")
     both_bad: bool = setting(True, "allow: neither is good enough to learn from")
-    scale: Literal["binary", "graded"] = setting("binary", "which is better, or also by how much")
+    scale: Literal["binary", "graded"] = setting("graded", "which is better, or also by how much")
+    default_strength: int = setting(2, "strength of a preference given without one, on a graded scale", ge=1, le=3)
+    repeats: float = setting(0.05, "share of one's own items that come again with sides swapped", ge=0, le=0.5)
+    repeat_distance: int = setting(20, "an item comes again after so many others at the earliest", unit="items", ge=1)
+    overlap: float = setting(0.1, "share of items that a second person judges too", ge=0, le=1)
+    audit: float = setting(0.2, "share drawn at random where something else chooses what to judge", ge=0, le=1)
+    idle_after: float = setting(60.0, "after so long without a key, click or scrolling nobody is there", unit="s", gt=0)
 
 
 class LabelSet(BaseModel, **STRICT):
     """set.yaml."""
 
-    version: Literal[1] = setting(1, "version of the format")
+    version: int = setting(VERSION, "version of the format", ge=1)
     name: str = setting(help="what presets call it: labels:<name>", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
     question: str = setting("Which answer is better?", "what people are asked", min_length=1)
     kind: Literal["text", "image"] = setting("text", "what is judged")
@@ -41,9 +64,13 @@ class LabelSet(BaseModel, **STRICT):
 
 
 class Candidate(BaseModel, **LINE):
-    """One thing to judge. text, or path of an image within the set. origin: run, checkpoint, sampling."""
+    """One thing to judge. text, or path of an image within the set.
 
-    text: str | None = None
+    origin: where it came from, as far as it is known: `model`, `run`, `step`, `file`, `line`, and `sampling` with
+    temperature, top_p, top_k, max_new_tokens and seed.
+    """
+
+    text: Text | None = None
     image: str | None = None
     origin: dict[str, JsonValue] = Field(default_factory=dict)
 
@@ -54,20 +81,40 @@ class Candidate(BaseModel, **LINE):
         return self
 
 
+#: Groups of candidate indices, best first, those of a group alike.
+Ranking = tuple[Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)], ...]
+
+
 class Item(BaseModel, **LINE):
-    """A prompt and what there is to choose between. Never changed once it is written."""
+    """A prompt and what there is to choose between. Never changed once it is written.
+
+    gold: the ranking that everybody should give, of an item that checks the labeller; never learned from.
+    """
 
     id: str = Field(min_length=1)
-    prompt: str | list[dict[str, str]]
+    prompt: Text | list[dict[str, Text]]
     candidates: tuple[Candidate, ...] = Field(min_length=2)
+    gold: Ranking | None = None
+
+    @model_validator(mode="after")
+    def _gold_ranks_what_is_there(self) -> Self:
+        ranked = sorted(index for group in self.gold or () for index in group)
+        if self.gold is not None and ranked != list(range(len(self.candidates))):
+            raise ValueError("gold ranks each candidate once, counted from 0")
+        return self
 
 
 class Judgement(BaseModel, **LINE):
     """What one person said of one item.
 
     ranking: groups of candidate indices, best first, those of a group alike; empty where all are bad or it was
-    skipped. shown: candidate indices in the order in which they stood on the screen. strength: 1 to 3 on a graded
-    scale. seconds: from shown to said. time: seconds since 1970.
+    skipped. shown: candidate indices in the order in which they stood on the screen. strength: on a graded scale, 1
+    slightly, 2 clearly, 3 much better. seconds: from shown to said; active_seconds: without the time nobody was there.
+    time: seconds since 1970.
+
+    repeat: the same item for the second time, to see how the labeller agrees with themselves; it never overrules the
+    first. settles: judgements of others that this one decides between. guideline: hash of the text that was in force.
+    picked_by: what chose the item: order, disagreement, spread, audit … labeller: a person's name, or model:<path>.
     """
 
     kind: Literal["judgement"] = "judgement"
@@ -75,20 +122,25 @@ class Judgement(BaseModel, **LINE):
     item: str
     labeller: str
     outcome: Literal["ranked", "both_bad", "skipped"] = "ranked"
-    ranking: tuple[tuple[int, ...], ...] = ()
+    ranking: Ranking = ()
     shown: tuple[int, ...] = ()
     strength: int | None = Field(None, ge=1, le=3)
     seconds: float | None = Field(None, ge=0)
+    active_seconds: float | None = Field(None, ge=0)
     time: float
-    note: str = ""
+    note: Text = ""
+    flagged: bool = False
+    repeat: bool = False
+    settles: tuple[str, ...] = ()
+    guideline: str = ""
+    picked_by: str = "order"
 
     @model_validator(mode="after")
     def _ranks_each_once(self) -> Self:
-        ranked = [index for group in self.ranking for index in group]
-        if (self.outcome == "ranked") != bool(ranked) or not all(self.ranking):
-            raise ValueError("a ranking belongs to the outcome `ranked` alone, and has no empty group")
-        if len(set(ranked)) != len(ranked) or min(ranked, default=0) < 0:
-            raise ValueError("each candidate stands in a ranking once, counted from 0")
+        if (self.outcome == "ranked") != bool(self.ranking):
+            raise ValueError("a ranking belongs to the outcome `ranked` alone")
+        if len(set().union(*self.ranking)) != sum(map(len, self.ranking)):
+            raise ValueError("each candidate stands in a ranking once")
         return self
 
     @property
@@ -105,8 +157,25 @@ class Retraction(BaseModel, **LINE):
     time: float
 
 
-Line = Annotated[Judgement | Retraction, Field(discriminator="kind")]
-_LINES: TypeAdapter[Judgement | Retraction] = TypeAdapter(Line)
+class Redo(BaseModel, **LINE):
+    """Lets the retracted judgement `judgement` stand again."""
+
+    kind: Literal["redo"] = "redo"
+    judgement: str
+    labeller: str
+    time: float
+
+
+class Guideline(BaseModel, **LINE):
+    """The text that judgements with this hash were given under. It stands in the log once, before the first of them."""
+
+    kind: Literal["guideline"] = "guideline"
+    sha256: str
+    text: Text
+    time: float
+
+
+Line = Judgement | Retraction | Redo | Guideline
 
 
 @dataclass(frozen=True)
@@ -120,6 +189,10 @@ class LabelDir:
         return self.path / "set.yaml"
 
     @property
+    def guideline(self) -> Path:
+        return self.path / "guideline.md"
+
+    @property
     def items(self) -> Path:
         return self.path / "items.jsonl"
 
@@ -127,103 +200,15 @@ class LabelDir:
     def judgements(self) -> Path:
         return self.path / "judgements.jsonl"
 
+    @property
+    def lock(self) -> Path:
+        return self.path / "set.lock"
 
-@dataclass(frozen=True)
-class Judgements:
-    """Every line there is, in order, and how many could not be read."""
-
-    lines: list[Judgement | Retraction]
-    unreadable: int = 0
-
-
-def standing(lines: Iterable[Judgement | Retraction]) -> list[Judgement]:
-    """The judgements that count, in the order they were given: what was retracted is gone.
-
-    Of several by the same labeller on the same item the last one counts. A retraction of what is not there, or of
-    another labeller's judgement, does nothing; retracting the last lets the one before it stand again.
-    """
-    given: dict[str, Judgement] = {}
-    for line in lines:
-        if isinstance(line, Judgement):
-            given.pop(line.id, None)
-            given[line.id] = line
-        elif (known := given.get(line.judgement)) is not None and known.labeller == line.labeller:
-            del given[line.judgement]
-    last = {(judgement.labeller, judgement.item): judgement.id for judgement in given.values()}
-    kept = set(last.values())
-    return [judgement for judgement in given.values() if judgement.id in kept]
+    @property
+    def generation(self) -> Path:
+        return self.path / "generation"
 
 
-def pairs(judgement: Judgement) -> Iterator[tuple[int, int]]:
-    """(better, worse) for each two candidates that the judgement tells apart."""
-    for place, group in enumerate(judgement.ranking):
-        for lower in judgement.ranking[place + 1 :]:
-            yield from ((better, worse) for better in group for worse in lower)
-
-
-def create_set(path: Path, settings: LabelSet, items: Iterable[Item]) -> LabelDir:
-    """A new set at `path`, whole or not at all. Raises FileExistsError, OSError, ValueError for equal ids."""
-    if path.exists():
-        raise FileExistsError(f"{path}: there is something already; choose another name")
-    lines: dict[str, str] = {}
-    for item in items:
-        if item.id in lines:
-            raise ValueError(f"item {item.id!r} is given twice; every item needs an id of its own")
-        lines[item.id] = item.model_dump_json()
-    staging = LabelDir(path.with_name(f".new-{path.name}"))
-    staging.path.mkdir(parents=True, exist_ok=True)
-    _write_durably(staging.items, "".join(f"{line}\n" for line in lines.values()))
-    _write_durably(staging.settings, dump_yaml(settings.model_dump(mode="json")))
-    staging.judgements.touch()
-    staging.path.rename(path)
-    return LabelDir(path)
-
-
-def append_judgement(path: Path, line: Judgement | Retraction) -> None:
-    """Put a line at the end of judgements.jsonl; it is on the disk when this returns. Raises OSError."""
-    jsonl.end_torn_line(path)
-    jsonl.append_line(path, line.model_dump_json(), durable=True)
-
-
-def read_set(label_dir: LabelDir) -> LabelSet:
-    """set.yaml. Raises PresetError, which lists every fault, and OSError."""
-    try:
-        data, lines = load_yaml(label_dir.settings.read_text("utf-8", "replace"))
-    except YamlError as error:
-        fault = Fault((), "", error.problem, "mend the YAML there", error.line)
-        raise PresetError(str(label_dir.settings), [fault]) from error
-    try:
-        return LabelSet.model_validate(data)
-    except ValidationError as error:
-        found = [fault.at(lines) for fault in from_validation(error, LabelSet, data)]
-        raise PresetError(str(label_dir.settings), found) from error
-
-
-def read_items(label_dir: LabelDir) -> list[Item]:
-    """Every item in order. Raises ValueError with the line of the first that is not one, as items never change."""
-    found: list[Item] = []
-    for number, line in enumerate(jsonl.follow(label_dir.items), start=1):
-        try:
-            found.append(Item.model_validate_json(line))
-        except ValidationError as error:
-            problem = error.errors()[0]["msg"]
-            raise ValueError(f"{label_dir.items}, line {number}: {problem}; restore the file from a copy") from error
-    return found
-
-
-def read_judgements(label_dir: LabelDir) -> Judgements:
-    """All that was said. A torn or unknown line is counted and skipped: the labels around it must not be lost."""
-    found, unreadable = [], 0
-    for line in jsonl.follow(label_dir.judgements):
-        try:
-            found.append(_LINES.validate_json(line))
-        except ValidationError:
-            unreadable += bool(line.strip())
-    return Judgements(found, unreadable)
-
-
-def _write_durably(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+def prompt_key(item: Item) -> str:
+    """The same for items that ask the same, so that none of them trains while another one measures."""
+    return hashlib.sha256(json.dumps(item.prompt, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,286 @@
+"""Reading and writing a labelling set: nothing that was said is lost, and nothing unknown stops the reader."""
+
+import gc
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Annotated, Any, Self
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from engine.contract import jsonl, locks
+from engine.contract.faults import Fault, PresetError, from_validation
+from engine.contract.labels import VERSION, Guideline, Item, LabelDir, LabelSet, Line
+from engine.contract.labels_standing import Ledger
+from engine.contract.strict_yaml import YamlError, dump_yaml, load_yaml
+
+_ONE = Annotated[Line, Field(discriminator="kind")]
+_LINE: TypeAdapter[Line] = TypeAdapter(_ONE)
+_LINES: TypeAdapter[list[Line]] = TypeAdapter(list[_ONE])
+#: What is read and checked in one go; line by line, 100,000 judgements would take seconds.
+CHUNK = 1024 * 1024
+
+
+class ReadOnlyError(OSError):
+    """Nothing can be written to the set: why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """Every line there is, in order; how many could not be read; and the byte after the last whole one."""
+
+    lines: list[Line]
+    unreadable: int = 0
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Items:
+    """Items in order, and the byte at which the next will begin."""
+
+    items: list[Item]
+    offset: int
+
+
+# --------------------------------------------------------------------------------------------------------- reading
+
+
+def read_set(label_dir: LabelDir) -> LabelSet:
+    """set.yaml. Raises PresetError, which lists every fault, and OSError.
+
+    Of a set that a newer version wrote, what this one does not know is left out; `why_read_only` tells of it.
+    """
+    try:
+        data, lines = load_yaml(label_dir.settings.read_text("utf-8", "replace"))
+    except YamlError as error:
+        fault = Fault((), "", error.problem, "mend the YAML there", error.line)
+        raise PresetError(str(label_dir.settings), [fault]) from error
+    try:
+        return LabelSet.model_validate(_known(data))
+    except ValidationError as error:
+        found = [fault.at(lines) for fault in from_validation(error, LabelSet, data)]
+        raise PresetError(str(label_dir.settings), found) from error
+
+
+def _known(data: Any) -> Any:
+    """The settings as this version knows them; of its own version nothing is dropped, so that a slip is told."""
+    if not isinstance(data, dict) or not isinstance(data.get("version"), int) or data["version"] <= VERSION:
+        return data
+    found = LabelSet.model_construct()
+    for key in [key for key in data if key not in LabelSet.model_fields]:
+        data = {name: value for name, value in data.items() if name != key}
+    if isinstance(protocol := data.get("protocol"), dict):
+        known = type(found.protocol).model_fields
+        data = {**data, "protocol": {key: value for key, value in protocol.items() if key in known}}
+    return data
+
+
+def why_read_only(label_dir: LabelDir, settings: LabelSet) -> str:
+    """Why no judgement can be added, and what to do; empty if one can."""
+    if settings.version > VERSION:
+        newer = f"was made by a newer version of the workbench (format {settings.version}, this one writes {VERSION})"
+        return f"{label_dir.path.name} {newer}; it opens read-only, update the workbench to judge in it"
+    if not os.access(label_dir.path, os.W_OK):
+        return f"{label_dir.path} cannot be written to; it opens read-only, change its permissions or copy the set"
+    return ""
+
+
+def read_items(label_dir: LabelDir) -> list[Item]:
+    """Every item in order. Raises ValueError with the line of the first that is not one, as items never change."""
+    return follow_items(label_dir).items
+
+
+def follow_items(label_dir: LabelDir, offset: int = 0) -> Items:
+    """The items from byte `offset` on, as more come while they are being written. Raises ValueError as `read_items`."""
+    found: list[Item] = []
+    end = offset
+    for chunk in _chunks(label_dir.items, offset):
+        for line in chunk.lines:
+            try:
+                found.append(read_item(line))
+            except ValueError as error:
+                where = f"{label_dir.items}, line {len(found) + 1}" + (f" after byte {offset}" if offset else "")
+                raise ValueError(f"{where}: {_problem(error)}; restore the file from a copy") from error
+        end = chunk.offset
+    return Items(found, end)
+
+
+def read_item(line: bytes) -> Item:
+    """The item on a line of items.jsonl. Raises ValueError."""
+    try:
+        return Item.model_validate_json(line)
+    except ValidationError as error:
+        if error.errors()[0]["type"] != "json_invalid":
+            raise
+    return Item.model_validate(json.loads(line))  # takes what pydantic's reader refuses: half a UTF-16 pair, escaped
+
+
+def read_judgements(label_dir: LabelDir, offset: int = 0) -> Judgements:
+    """All that was said from byte `offset` on. What is torn or unknown is counted and skipped, its neighbours kept."""
+    found: list[Line] = []
+    unreadable = 0
+    end = offset
+    with _no_garbage_collection():
+        for chunk in _chunks(label_dir.judgements, offset):
+            try:
+                found += _LINES.validate_json(b"[" + b",".join(chunk.lines) + b"]")
+            except ValidationError:
+                readable = [read for line in chunk.lines if (read := _line(line)) is not None]
+                unreadable += sum(bool(line.strip()) for line in chunk.lines) - len(readable)
+                found += readable
+            end = chunk.offset
+    return Judgements(found, unreadable, end)
+
+
+def read_ledger(label_dir: LabelDir) -> tuple[Ledger, Judgements]:
+    """What counts, and the lines it was folded from."""
+    with _no_garbage_collection():
+        read = read_judgements(label_dir)
+        return Ledger(read.lines), read
+
+
+def _line(line: bytes) -> Line | None:
+    try:
+        return _LINE.validate_json(line)
+    except ValidationError:
+        return None
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Records refer to nothing that refers back; looking for that takes a third of the time of reading many."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _chunks(path: Path, offset: int) -> Iterator[jsonl.Chunk]:
+    """Whole lines, about CHUNK bytes of them at a time."""
+    while (chunk := jsonl.read_lines(path, offset, at_most=CHUNK)).offset != offset:
+        offset = chunk.offset
+        yield chunk
+
+
+def _problem(error: ValueError) -> str:
+    return error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+
+
+def fingerprint(label_dir: LabelDir) -> str:
+    """SHA-256 over items and judgements as they stand: two equal ones are the same labels."""
+    digest = hashlib.sha256()
+    for file in (label_dir.items, label_dir.judgements):
+        digest.update(file.read_bytes() if file.exists() else b"")
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def list_sets(labels: Path) -> list[LabelDir]:
+    """Every labelling set in a folder, by name."""
+    try:
+        entries = sorted(path for path in labels.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return []
+    return [LabelDir(path) for path in entries if LabelDir(path).settings.is_file()]
+
+
+# --------------------------------------------------------------------------------------------------------- writing
+
+
+def create_set(path: Path, settings: LabelSet, items: Iterable[Item] = (), *, guideline: str = "") -> LabelDir:
+    """A new set at `path`, whole or not at all. Raises FileExistsError, OSError, ValueError for equal ids."""
+    if path.exists():
+        raise FileExistsError(f"{path}: there is something already; choose another name")
+    lines: dict[str, str] = {}
+    for item in items:
+        if item.id in lines:
+            raise ValueError(f"item {item.id!r} is given twice; every item needs an id of its own")
+        lines[item.id] = item.model_dump_json()
+    staging = LabelDir(path.with_name(f".new-{os.getpid()}-{path.name}"))
+    staging.path.mkdir(parents=True, exist_ok=True)
+    _write_durably(staging.items, "".join(f"{line}\n" for line in lines.values()))
+    _write_durably(staging.guideline, guideline)
+    _write_durably(staging.settings, dump_yaml(settings.model_dump(mode="json")))
+    staging.judgements.touch()
+    staging.path.rename(path)
+    return LabelDir(path)
+
+
+def append_judgement(path: Path, line: Line) -> None:
+    """Put a line at the end of judgements.jsonl; it is on the disk when this returns.
+
+    Whole or not at all: of a line that the disk did not take, nothing stays. Raises OSError. The caller holds the lock
+    of the set (`JudgementLog` does), as two at once could cut off each other's lines.
+    """
+    jsonl.end_torn_line(path)
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        jsonl.append_line(path, line.model_dump_json(), durable=True)
+    except OSError:
+        if path.exists():
+            os.truncate(path, size)
+        raise
+
+
+class JudgementLog:
+    """The one writer of a set's judgements: holds the set's lock from `open` to `close`.
+
+    `ledger` has all that counts, up to date after each `say`. A line that could not be written changes nothing.
+    """
+
+    def __init__(self, label_dir: LabelDir, lock: IO[bytes], ledger: Ledger, unreadable: int) -> None:
+        self.label_dir = label_dir
+        self.ledger = ledger
+        self.unreadable = unreadable
+        self._lock = lock
+
+    @classmethod
+    def open(cls, label_dir: LabelDir, settings: LabelSet) -> Self:
+        """Raises ReadOnlyError if the set is newer, not writable, or judged in another window; OSError otherwise."""
+        if reason := why_read_only(label_dir, settings):
+            raise ReadOnlyError(reason)
+        lock = locks.hold(label_dir.lock)
+        if lock is None:
+            in_use = f"{label_dir.path.name} is being judged in another window"
+            raise ReadOnlyError(f"{in_use}; it opens read-only here, close it there to judge here")
+        ledger, read = read_ledger(label_dir)
+        return cls(label_dir, lock, ledger, read.unreadable)
+
+    def say(self, line: Line) -> None:
+        """On the disk first, in the ledger second. Raises OSError; then nothing was said."""
+        append_judgement(self.label_dir.judgements, line)
+        self.ledger.apply(line)
+
+    def under_guideline(self) -> str:
+        """The hash of the guideline in force, once its text is in the log. Raises OSError."""
+        text = read_guideline(self.label_dir)
+        sha256 = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+        if sha256 not in self.ledger.guidelines:
+            self.say(Guideline(sha256=sha256, text=text, time=time.time()))
+        return sha256
+
+    def close(self) -> None:
+        self._lock.close()
+
+
+def read_guideline(label_dir: LabelDir) -> str:
+    """What people are told to look at; empty if nothing was written down."""
+    try:
+        return label_dir.guideline.read_text("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+
+
+def _write_durably(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8", newline="", errors="replace") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,107 @@
+"""Which judgements count: a log of what was said and taken back, folded line by line."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from engine.contract.labels import Guideline, Judgement, Line, Redo, Retraction
+
+
+class Ledger:
+    """All that was said so far. `apply` takes constant time, so a window may keep one up to date key by key.
+
+    Of several judgements by the same labeller on the same item the last one counts; repeats and adjudications are
+    counted apart, so neither overrules what the person said first. A retraction or redo of what is not there, or of
+    another labeller's judgement, does nothing; retracting the last lets the one before it stand again.
+    """
+
+    def __init__(self, lines: Iterable[Line] = ()) -> None:
+        self._given: dict[str, Judgement] = {}
+        self._undone: dict[str, dict[str, Judgement]] = defaultdict(dict)
+        self._of_labeller: dict[str, dict[str, None]] = defaultdict(dict)
+        self._of_item: dict[tuple[str, str, bool, bool], tuple[str, ...]] = {}
+        self.guidelines: dict[str, str] = {}
+        for line in lines:
+            self.apply(line)
+
+    def apply(self, line: Line) -> None:
+        """Take in the next line of the log."""
+        match line:
+            case Judgement():
+                self._undone[line.labeller].clear()
+                if line.id in self._given:
+                    self._take_back(line.id)
+                self._give(line)
+            case Retraction(judgement=id, labeller=labeller) if self._is_of(id, labeller):
+                self._undone[labeller][id] = self._take_back(id)
+            case Redo(judgement=id, labeller=labeller) if id in self._undone[labeller]:
+                self._give(self._undone[labeller].pop(id))
+            case Guideline(sha256=sha256, text=text):
+                self.guidelines[sha256] = text
+
+    def standing(self) -> list[Judgement]:
+        """The first-hand judgements that count, in the order they were given: no repeats, no adjudications."""
+        return [j for j in self._given.values() if not j.repeat and not j.settles and self._is_last(j)]
+
+    def repeats(self) -> list[Judgement]:
+        """What was said the second time."""
+        return [j for j in self._given.values() if j.repeat and self._is_last(j)]
+
+    def adjudications(self) -> list[Judgement]:
+        """What was decided between labellers who disagree."""
+        return [j for j in self._given.values() if j.settles and self._is_last(j)]
+
+    def settled(self) -> list[Judgement]:
+        """What to learn from: `standing`, but where an item was adjudicated, the last adjudication alone."""
+        decided = {j.item: j for j in self.adjudications()}
+        return [j for j in self.standing() if j.item not in decided] + list(decided.values())
+
+    def of(self, item: str, labeller: str, *, repeat: bool = False) -> Judgement | None:
+        """What counts of this labeller on this item."""
+        given = self._of_item.get((labeller, item, repeat, False))
+        return self._given[given[-1]] if given else None
+
+    def undoable(self, labeller: str) -> Judgement | None:
+        """What undo would take back next: the labeller's last that was not taken back."""
+        given = self._of_labeller.get(labeller)
+        return self._given[next(reversed(given))] if given else None
+
+    def redoable(self, labeller: str) -> Judgement | None:
+        """What redo would give back next; nothing once something new was said."""
+        undone = self._undone.get(labeller)
+        return undone[next(reversed(undone))] if undone else None
+
+    def _give(self, judgement: Judgement) -> None:
+        self._given[judgement.id] = judgement
+        self._of_labeller[judgement.labeller][judgement.id] = None
+        place = _place(judgement)
+        self._of_item[place] = (*self._of_item.get(place, ()), judgement.id)
+
+    def _take_back(self, id: str) -> Judgement:
+        judgement = self._given.pop(id)
+        del self._of_labeller[judgement.labeller][id]
+        place = _place(judgement)
+        self._of_item[place] = tuple(other for other in self._of_item[place] if other != id)
+        return judgement
+
+    def _is_of(self, id: str, labeller: str) -> bool:
+        return id in self._given and self._given[id].labeller == labeller
+
+    def _is_last(self, judgement: Judgement) -> bool:
+        return self._of_item[_place(judgement)][-1] == judgement.id
+
+
+def _place(judgement: Judgement) -> tuple[str, str, bool, bool]:
+    """What a later judgement has to share to take this one's place."""
+    return judgement.labeller, judgement.item, judgement.repeat, bool(judgement.settles)
+
+
+def standing(lines: Iterable[Line]) -> list[Judgement]:
+    """The first-hand judgements that count, in the order they were given."""
+    return Ledger(lines).standing()
+
+
+def pairs(judgement: Judgement) -> Iterator[tuple[int, int]]:
+    """(better, worse) for each two candidates that the judgement tells apart."""
+    for place, group in enumerate(judgement.ranking):
+        for lower in judgement.ranking[place + 1 :]:
+            yield from ((better, worse) for better in group for worse in lower)
