@@ -3,14 +3,15 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from engine.contract import events, settings
+from engine.data.chat import Example
 from engine.reporting import Reporter
 from engine.tally import Mean, Tally, Values
 
@@ -27,16 +28,34 @@ class Update(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Material:
+    """What a method learns from, item by item, for who wants to look at it before the first step.
+
+    items: what the model reads of each; one sequence, or several with their names, as a pair has.
+    update(places): what an update learns from the items at these places. held_out: like items; it only measures.
+    left_out: why rows cannot be learned from -> which, from 1.
+    sampled: tokens that the model writes after each sequence itself, at most; 0 where all is given.
+    """
+
+    items: Sequence[Sequence[Example]]
+    update: Callable[[Sequence[int]], Update]
+    held_out: Sequence[Sequence[Example]] = ()
+    left_out: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    sampled: int = 0
+
+
+@dataclass(frozen=True)
 class Method:
-    """A method of training is two functions, and a third that measures.
+    """A method of training is two functions, a third that measures, and what it learns from.
 
     batches(step) gives the updates of a step. loss(micro_batch) gives a share of the update's loss: shares add up over
-    micro-batches and processes. measure(step) gives values on held-out data, often none.
+    micro-batches and processes. measure(step) gives values on held-out data, often none. material() is for looking at.
     """
 
     batches: Callable[[int], Iterator[Update]]
     loss: Callable[[Any], tuple[Tensor, Values]]
     measure: Callable[[int], dict[str, float]]
+    material: Callable[[], Material] | None = None
 
 
 class Control(Protocol):

@@ -8,10 +8,14 @@ from engine.data.sources import DataError, Row
 
 
 class Example(NamedTuple):
-    """ids of one row, and for each whether it counts in the loss. The first never does: nothing comes before it."""
+    """ids of one row, and for each whether it counts in the loss. The first never does: nothing comes before it.
+
+    is_cut: whether there was more than fits.
+    """
 
     ids: list[int]
     is_target: list[bool]
+    is_cut: bool = False
 
 
 class ChatEncoder:
@@ -42,7 +46,8 @@ class ChatEncoder:
         else:
             raise DataError(f"a row has neither `messages` nor `prompt` and `completion` nor `text`: {', '.join(row)}")
         is_target = example.is_target if completion_only else [True] * len(example.ids)
-        return Example(example.ids[:max_length], [False, *is_target[1:max_length]])
+        is_cut = len(example.ids) > max_length
+        return Example(example.ids[:max_length], [False, *is_target[1:max_length]], is_cut)
 
     def decode(self, ids: list[int]) -> str:
         """The text of ids, without marks such as the end token."""

@@ -7,11 +7,9 @@ begin with.
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from engine.data import left_out
 from engine.data.chat import ChatEncoder, Example
 from engine.data.sources import DataError, Row
-
-#: Rows named in a message; of more, only the count is told.
-NAMED = 8
 
 
 class Pair(NamedTuple):
@@ -36,30 +34,21 @@ def encode_pairs(
     breathe: called with the index of each row.
     """
     pairs: list[Pair] = []
-    left_out: dict[str, list[int]] = {}
+    useless: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
         breathe(index)
         pair = _pair(_with_prompt(row), encoder, max_length)
         if isinstance(pair, Pair):
             pairs.append(pair)
         else:
-            left_out.setdefault(pair, []).append(index + 1)
-    return Encoded(pairs, left_out)
+            useless.setdefault(pair, []).append(index + 1)
+    return Encoded(pairs, useless)
 
 
 def told(encoded: Encoded) -> str:
     """Which rows were left out and why, in words; empty if none was."""
-    count = sum(map(len, encoded.left_out.values()))
-    if not count:
-        return ""
-    why = "; ".join(f"{reason} ({_named(rows)})" for reason, rows in encoded.left_out.items())
-    return f"{count} of {count + len(encoded.pairs)} pairs are left out: {why}"
-
-
-def _named(rows: list[int]) -> str:
-    listed = ", ".join(map(str, rows[:NAMED]))
-    more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
-    return f"row{'s' if len(rows) > 1 else ''} {listed}{more}"
+    total = len(encoded.pairs) + sum(map(len, encoded.left_out.values()))
+    return left_out.told(encoded.left_out, total, "pairs")
 
 
 def _pair(row: Row, encoder: ChatEncoder, max_length: int) -> Pair | str:
@@ -83,7 +72,8 @@ def _sharing_prompt(chosen: Example, rejected: Example) -> Pair:
 
     def from_there(example: Example) -> Example:
         own = example.is_target.index(True)
-        return Example(example.ids, [counts or begins <= i < own for i, counts in enumerate(example.is_target)])
+        is_target = [counts or begins <= i < own for i, counts in enumerate(example.is_target)]
+        return example._replace(is_target=is_target)
 
     return Pair(from_there(chosen), from_there(rejected))
 

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from engine.contract.preset import DpoPreset
 from engine.data.batching import micro_batches, pad_rows, rows_of_step
-from engine.data.preferences import Pair, encode_pairs, told
+from engine.data.preferences import Encoded, Pair, encode_pairs, told
 from engine.data.sources import DataError, Table
 from engine.logprobs import Rows, TokenScores
-from engine.loop import Method, Update
+from engine.loop import Material, Method, Update
 from engine.losses import sft_loss
 from engine.methods.bench import Bench, is_due
 from engine.preference_losses import Pairs, preference_loss
@@ -38,11 +38,16 @@ def dpo(preset: DpoPreset, bench: Bench) -> Method:
 
     Raises DataError if no pair can be learned from.
     """
-    pairs = _encode(preset, bench, bench.train, "reading the data")
-    held_out = _encode(preset, bench, bench.held_out, "reading the held-out data") if bench.held_out else []
+    pairs, left_out = _encode(preset, bench, bench.train, "reading the data")
+    held_out = _encode(preset, bench, bench.held_out, "reading the held-out data").pairs if bench.held_out else []
     training = preset.training
     # Dropout would tell the policy apart from its reference, which are one at the first step.
     bench.policy.model.eval()
+
+    def update(places: Sequence[int]) -> Update:
+        whole = [pairs[place] for place in places]
+        parts = [_tensors(preset, bench, part, whole) for part in _cut(preset, bench.share(whole))]
+        return Update(parts, tokens=sum(int(part.rows.is_token.sum()) for part in parts), values={})
 
     def batches(step: int) -> Iterator[Update]:
         chosen = rows_of_step(
@@ -52,9 +57,7 @@ def dpo(preset: DpoPreset, bench: Bench) -> Method:
             seed=preset.seed,
             shuffle=preset.data.shuffle,
         )
-        whole = [pairs[index] for index in chosen]
-        parts = [_tensors(preset, bench, part, whole) for part in _cut(preset, bench.share(whole))]
-        yield Update(parts, tokens=sum(int(part.rows.is_token.sum()) for part in parts), values={})
+        yield update(chosen)
 
     def loss(batch: DpoBatch) -> tuple[Tensor, Values]:
         return compare(preset, bench.scorer, batch)
@@ -64,7 +67,10 @@ def dpo(preset: DpoPreset, bench: Bench) -> Method:
             return {}
         return _held_out(preset, bench, held_out)
 
-    return Method(batches, loss, measure)
+    def material() -> Material:
+        return Material(pairs, update, held_out=held_out, left_out=left_out)
+
+    return Method(batches, loss, measure, material)
 
 
 def compare(preset: DpoPreset, scorer: nn.Module, batch: DpoBatch) -> tuple[Tensor, Values]:
@@ -116,7 +122,7 @@ def summed(logps: Tensor, rows: Rows, ld_alpha: float | None) -> Tensor:
     return spread.sum(dim=1)
 
 
-def _encode(preset: DpoPreset, bench: Bench, table: Table, phase: str) -> list[Pair]:
+def _encode(preset: DpoPreset, bench: Bench, table: Table, phase: str) -> Encoded:
     longest = min(preset.data.max_length, bench.policy.context or preset.data.max_length)
 
     def breathe(index: int) -> None:
@@ -125,11 +131,12 @@ def _encode(preset: DpoPreset, bench: Bench, table: Table, phase: str) -> list[P
             bench.breathe()
 
     encoded = encode_pairs(table.rows, bench.encoder, max_length=longest, breathe=breathe)
+    lost = told(encoded)
     if not encoded.pairs:
-        raise DataError(f"no pair can be learned from: {told(encoded)}; mend the data, or raise data.max_length")
-    if lost := told(encoded):
+        raise DataError(f"no pair can be learned from: {lost}; mend the data, or raise data.max_length")
+    if lost:
         bench.reporter.notice("warning", lost, "mend those rows, or raise data.max_length where they are too long")
-    return encoded.pairs
+    return encoded
 
 
 def _cut(preset: DpoPreset, pairs: Sequence[Pair]) -> list[list[Pair]]:

@@ -1,7 +1,8 @@
 """Group-relative policy optimisation: sample several answers to a prompt, make likelier those that beat their group."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from engine.data.batching import micro_batches, mix, pad_rows, rows_of_step
 from engine.data.chat import Example
 from engine.data.sources import Row, Table
 from engine.logprobs import Rows
-from engine.loop import Method, Update
+from engine.loop import Material, Method, Update
 from engine.losses import grpo_loss
 from engine.methods.answers import Sampled, record, told
 from engine.methods.bench import Bench, is_due
@@ -24,6 +25,8 @@ from engine.tally import Mean, Peak, Tally, Values
 
 #: Held-out prompts answered each time data.eval is measured.
 EVAL_PROMPTS = 128
+#: Prompts tokenised for who wants to look at them; a step tokenises its own.
+LOOKED_AT = 1000
 
 
 class GrpoBatch(NamedTuple):
@@ -50,7 +53,7 @@ def grpo(preset: GrpoPreset, bench: Bench) -> Method:
 
     def batches(step: int) -> Iterator[Update]:
         started = time.perf_counter()
-        sampled = _sample(preset, bench, reward, step)
+        sampled = _sample(preset, bench, reward, _places(preset, bench, step), step=step)
         sampling_seconds = time.perf_counter() - started
         normaliser = _sum_over_processes(bench, float(sum(len(s.answer.ids) for s in sampled)))
         parts = [_tensors(preset, bench, part, normaliser) for part in _cut(preset, sampled)]
@@ -98,19 +101,36 @@ def grpo(preset: GrpoPreset, bench: Bench) -> Method:
             return {}
         return _held_out_reward(preset, bench, bench.held_out, reward)
 
-    return Method(batches, loss, measure)
+    return Method(batches, loss, measure, partial(_material, preset, bench, reward))
 
 
-def _sample(preset: GrpoPreset, bench: Bench, reward: RewardSum, step: int) -> list[Sampled]:
-    """This process's part of the step: its prompts, their answers, rewards and advantages."""
-    table, training, how = bench.train, preset.training, preset.rollout
-    chosen = rows_of_step(
+def _material(preset: GrpoPreset, bench: Bench, reward: RewardSum) -> Material:
+    """The first prompts; an answer's tokens will count, and none of these."""
+    prompts = [_prompt(preset, bench, row) for row in bench.train.rows[:LOOKED_AT]]
+    items = [(Example(prompt, [False] * len(prompt)),) for prompt in prompts]
+
+    def update(places: Sequence[int]) -> Update:
+        sampled = _sample(preset, bench, reward, places, step=0)
+        normaliser = _sum_over_processes(bench, float(sum(len(s.answer.ids) for s in sampled)))
+        parts = [_tensors(preset, bench, part, normaliser) for part in _cut(preset, sampled)]
+        return Update(parts, sum(len(s.prompt) + len(s.answer.ids) for s in sampled), {})
+
+    return Material(items, update, sampled=preset.rollout.max_new_tokens)
+
+
+def _places(preset: GrpoPreset, bench: Bench, step: int) -> list[int]:
+    return rows_of_step(
         step,
-        batch_size=training.batch_size,
-        n_rows=len(table.rows),
+        batch_size=preset.training.batch_size,
+        n_rows=len(bench.train.rows),
         seed=preset.seed,
         shuffle=preset.data.shuffle,
     )
+
+
+def _sample(preset: GrpoPreset, bench: Bench, reward: RewardSum, chosen: Sequence[int], *, step: int) -> list[Sampled]:
+    """This process's part of the step: its prompts, their answers, rewards and advantages."""
+    table, how = bench.train, preset.rollout
     mine = bench.share(list(enumerate(chosen)))
     rows = [table.rows[index] for _, index in mine]
     prompts = [_prompt(preset, bench, row) for row in rows]

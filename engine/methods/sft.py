@@ -1,7 +1,7 @@
 """Supervised fine-tuning: raise the probability of answers that were given."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,9 +12,10 @@ from engine.contract.rollouts import Completion
 from engine.contract.settings import Rollout as RolloutSettings
 from engine.data.batching import micro_batches, mix, pad_rows, rows_of_step
 from engine.data.chat import Example
+from engine.data.left_out import told
 from engine.data.sources import TASK, DataError, Row, Table
 from engine.logprobs import Rows
-from engine.loop import Method, Update
+from engine.loop import Material, Method, Update
 from engine.losses import sft_loss
 from engine.methods.bench import Bench, is_due
 from engine.rollout.decode import sample_answers
@@ -33,8 +34,8 @@ class SftBatch(NamedTuple):
 
 def sft(preset: SftPreset, bench: Bench) -> Method:
     """The batches, the loss and the measures of SFT. Raises DataError if no row can be learned from."""
-    examples = _encode(preset, bench, bench.train, "reading the data")
-    held_out = _encode(preset, bench, _first(bench.held_out, EVAL_ROWS), "reading the held-out data")
+    examples, left_out = _encode(preset, bench, bench.train, "reading the data")
+    held_out, _ = _encode(preset, bench, _first(bench.held_out, EVAL_ROWS), "reading the held-out data")
     training = preset.training
 
     def cut(chosen: list[Example]) -> list[SftBatch]:
@@ -42,6 +43,10 @@ def sft(preset: SftPreset, bench: Bench) -> Method:
         normaliser = sum(sum(example.is_target) for example in chosen)
         parts = micro_batches(mine, [len(example.ids) for example in mine], training.micro_batch_size)
         return [SftBatch(pad_rows(part, bench.pad_id), float(normaliser)) for part in parts]
+
+    def update(places: Sequence[int]) -> Update:
+        parts = cut([examples[place] for place in places])
+        return Update(parts, tokens=sum(int(part.rows.is_token.sum()) for part in parts), values={})
 
     def batches(step: int) -> Iterator[Update]:
         chosen = rows_of_step(
@@ -51,8 +56,7 @@ def sft(preset: SftPreset, bench: Bench) -> Method:
             seed=preset.seed,
             shuffle=preset.data.shuffle,
         )
-        parts = cut([examples[index] for index in chosen])
-        yield Update(parts, tokens=sum(int(part.rows.is_token.sum()) for part in parts), values={})
+        yield update(chosen)
 
     def loss(batch: SftBatch) -> tuple[Tensor, Values]:
         scores = bench.scorer(batch.rows.to(bench.accelerator.device))
@@ -71,34 +75,42 @@ def sft(preset: SftPreset, bench: Bench) -> Method:
             values |= _write_samples(preset, bench, step)
         return values
 
+    def material() -> Material:
+        return Material([(e,) for e in examples], update, held_out=[(e,) for e in held_out], left_out=left_out)
+
     bench.policy.model.train()
-    return Method(batches, loss, measure)
+    return Method(batches, loss, measure, material)
 
 
 def _first(table: Table | None, count: int) -> Table | None:
     return table and Table(table.rows[:count], table.tasks)
 
 
-def _encode(preset: SftPreset, bench: Bench, table: Table | None, phase: str) -> list[Example]:
+def _encode(
+    preset: SftPreset, bench: Bench, table: Table | None, phase: str
+) -> tuple[list[Example], dict[str, list[int]]]:
+    """The rows that can be learned from; and why the others cannot: reason -> their rows, from 1. Raises DataError."""
     if table is None:
-        return []
+        return [], {}
     longest = min(preset.data.max_length, bench.policy.context or preset.data.max_length)
-    examples = []
+    usable: list[Example] = []
+    left_out: dict[str, list[int]] = {}
     for index, row in enumerate(table.rows):
         if index % 1000 == 0:
             bench.reporter.phase(phase, index / len(table.rows))
             bench.breathe()
-        examples.append(bench.encoder.example(row, completion_only=preset.sft.completion_only, max_length=longest))
-    usable = [example for example in examples if any(example.is_target)]
+        example = bench.encoder.example(row, completion_only=preset.sft.completion_only, max_length=longest)
+        if any(example.is_target):
+            usable.append(example)
+        else:
+            fits = f"nothing of the answer fits into {longest} tokens"
+            left_out.setdefault(fits if example.is_cut else "no token counts in the loss", []).append(index + 1)
+    lost = told(left_out, len(table.rows), "rows")
     if not usable:
-        raise DataError(
-            f"no row has anything to learn from within data.max_length = {longest} tokens; "
-            "raise it, or check the columns"
-        )
-    if lost := len(examples) - len(usable):
-        what = f"{lost} of {len(examples)} rows are left out: nothing of their answer fits into {longest} tokens"
-        bench.reporter.notice("warning", what, "raise data.max_length if memory allows")
-    return usable
+        raise DataError(f"no row can be learned from: {lost}; raise data.max_length, or check the columns")
+    if lost:
+        bench.reporter.notice("warning", lost, "mend those rows, or raise data.max_length where they are too long")
+    return usable, left_out
 
 
 @torch.no_grad()

@@ -107,8 +107,14 @@ def with_rows(path: Path, text: str, **sections: Any) -> Preset:
 def test_data_without_a_row_that_can_be_learned_from(tmp_path: Path) -> None:
     rows = json.dumps({"prompt": "a" * 100, "completion": "b"}) + "\n"
     message = failure(tmp_path, with_rows(tmp_path, rows))
-    assert "no row has anything to learn from within data.max_length = 32 tokens" in message
-    assert "raise it" in message
+    why = "nothing of the answer fits into 32 tokens (row 1)"
+    assert f"no row can be learned from: 1 of 1 rows are left out: {why}" in message
+    assert "raise data.max_length, or check the columns" in message
+
+
+def test_data_in_which_no_token_counts(tmp_path: Path) -> None:
+    preset = with_rows(tmp_path, json.dumps({"messages": [{"role": "user", "content": "a"}]}) + "\n")
+    assert "left out: no token counts in the loss (row 1)" in failure(tmp_path, preset)
 
 
 def test_an_empty_data_file(tmp_path: Path) -> None:
