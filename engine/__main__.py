@@ -1,4 +1,4 @@
-"""The engine's commands: `python -m engine COMMAND`. None of them imports torch; only the engine process does."""
+"""The engine's commands: `python -m engine COMMAND`. None imports torch before it has to; training never does here."""
 
 import argparse
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import processes
-from engine.command_line import following, plan, stopping, terminal, tour, under_launcher
+from engine.command_line import following, plan, sample, stopping, terminal, tour, under_launcher
 from engine.contract import run_dir
 from engine.contract.faults import Fault, PresetError
 from engine.contract.run_dir import RunDir
@@ -17,6 +17,7 @@ from engine.starting import launch
 
 FINISHED, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 3
 EXIT_CODES = "Exit codes: 0 finished, 1 failed, 2 bad preset or arguments (nothing was written), 3 stopped on request."
+OTHER_EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 bad arguments (nothing was written), 3 interrupted."
 SET_HELP = "replace one setting, e.g. training.steps=50; may be given again"
 
 
@@ -78,7 +79,9 @@ def parser() -> argparse.ArgumentParser:
     touring.add_argument("workspace", type=Path, metavar="WORKSPACE")
     _detach_option(touring, "start it and return")
     touring.set_defaults(command=tour_command)
-    for command in (run, resume, check, stop, listing, touring):
+    sampling = add("sample", help="answers from any model or run", epilog=OTHER_EXIT_CODES)
+    sample.add(sampling)
+    for command in (run, resume, check, stop, listing, touring, sampling):
         command.add_argument("--json", action="store_true", help="print JSON for scripts")
     return whole
 

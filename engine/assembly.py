@@ -26,7 +26,7 @@ from engine.loop import Control, Method, Progress
 from engine.methods import METHODS, NEEDS_REFERENCE
 from engine.methods.bench import Bench
 from engine.model_card import model_card
-from engine.models import choose_device, choose_dtype, load_policy
+from engine.models import MERGED_BASE, choose_device, choose_dtype, load_policy
 from engine.reporting import Reporter
 from engine.several import MEETING
 from engine.threads import calibrate
@@ -134,7 +134,7 @@ def assemble(run: RunDir, preset: Preset, accelerator: Accelerator, reporter: Re
         dtype=choose_dtype(preset.model.dtype, device),
         seed=preset.seed,
         with_reference=needs_reference,
-        merged_base=run.path / "base",
+        merged_base=run.path / MERGED_BASE,
     )
     if preset.training.gradient_checkpointing:
         policy.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]

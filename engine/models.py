@@ -14,8 +14,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from engine.checkpoint import is_whole, newest_whole, put_in_place, save_model
 from engine.contract import settings
-from engine.contract.run_dir import RunDir, is_run_dir
+from engine.contract.preset import load_preset
+from engine.contract.run_dir import RunDir, is_run_dir, read_json
 from engine.data.byte_tokenizer import byte_tokenizer
+
+#: Within a run: the model an adapter was trained on, where it exists nowhere else.
+MERGED_BASE = "base"
 
 
 class ModelError(ValueError):
@@ -109,6 +113,21 @@ def open_model(
     return model, tokenizer
 
 
+def open_for_use(preset: settings.Model, *, device: torch.device, dtype: torch.dtype) -> Policy:
+    """The model as training left it, to be read and sampled: an adapter stays apart from its base, so it can be off.
+
+    Raises ModelError.
+    """
+    folder = locate(preset.path)
+    if _is_adapter(folder):
+        model, tokenizer = _adapter_on_its_base(folder, preset, dtype)
+    else:
+        model, tokenizer = open_model(preset, dtype=dtype, seed=0)
+    _check_vocabulary(model, tokenizer)
+    model.to(device).eval().requires_grad_(False)
+    return Policy(model, tokenizer, has_adapter=_is_adapter(folder))
+
+
 def locate(path: str) -> Path:
     """The folder or file that `path` names; of a run directory, its newest model. Raises ModelError."""
     here = Path(path)
@@ -190,16 +209,42 @@ def _with_adapter(model: PreTrainedModel, adapter: settings.Adapter) -> nn.Modul
 def _with_merged_adapter(
     folder: Path, preset: settings.Model, dtype: torch.dtype
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """An adapter's folder names the model it belongs to; training goes on from the two merged."""
-    from peft import PeftConfig, PeftModel
+    """Training goes on from an adapter and its model merged."""
+    model, tokenizer = _adapter_on_its_base(folder, preset, dtype)
+    return model.merge_and_unload(), tokenizer
 
-    base = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path or ""
-    whole = preset.model_copy(update={"path": base, "adapter": None})
-    if Path(base) == folder or not base:
-        raise ModelError(f"{folder}: the adapter does not say which model it belongs to")
-    model, tokenizer = open_model(whole, dtype=dtype, seed=0)
-    merged = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
-    return merged, tokenizer
+
+def _adapter_on_its_base(
+    folder: Path, preset: settings.Model, dtype: torch.dtype
+) -> tuple[Any, PreTrainedTokenizerBase]:
+    from peft import PeftModel
+
+    base, seed = base_of(folder, preset)
+    model, tokenizer = open_model(base, dtype=dtype, seed=seed)
+    return PeftModel.from_pretrained(model, str(folder)), tokenizer
+
+
+def base_of(folder: Path, preset: settings.Model) -> tuple[settings.Model, int]:
+    """The model that an adapter stands on, and the seed of one from scratch. Raises ModelError.
+
+    The run that made the adapter knows it best: a GGUF file, or weights from scratch, have no name peft could give.
+    """
+    run = next((RunDir(above) for above in (folder.parent, folder.parent.parent) if is_run_dir(above)), None)
+    if run is not None and is_whole(run.path / MERGED_BASE, deep=False):
+        return _without_adapter(preset, str(run.path / MERGED_BASE)), 0
+    if run is not None:
+        own = load_preset(run.preset)
+        base = _without_adapter(preset, own.model.path)
+        return base.model_copy(update={"scratch": own.model.scratch}), own.seed
+    named = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+    if not named or Path(named) == folder:
+        raise ModelError(f"{folder}: the adapter does not say which model it belongs to; name one that does")
+    return _without_adapter(preset, named), 0
+
+
+def _without_adapter(preset: settings.Model, path: str) -> settings.Model:
+    # Whether to trust the author's code is asked of who opens it now, never of the run.
+    return preset.model_copy(update={"path": path, "adapter": None})
 
 
 def _is_adapter(folder: Path) -> bool:

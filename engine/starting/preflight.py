@@ -97,16 +97,16 @@ def _survey_model(draft: Draft, where: Places, faults: list[Fault]) -> settings.
     model = _section(draft.data.get("model"), settings.Model)
     if model is None:
         return None
-    faults += _device_faults(model)
+    faults += device_faults(model)
     found = resolve_model(model, where)
     if isinstance(found, Fault):
         faults.append(found)
         return model
-    faults += [Fault(("model", "path"), model.path, *told) for told in _model_problems(Path(found.path))]
+    faults += [Fault(("model", "path"), model.path, *told) for told in model_problems(Path(found.path))]
     return found
 
 
-def _model_problems(path: Path) -> Iterator[tuple[str, str]]:
+def model_problems(path: Path) -> Iterator[tuple[str, str]]:
     """What is wrong with a model on this machine, and what to do; nothing for the hub's and for scratch."""
     if not path.is_absolute():
         return
@@ -137,7 +137,7 @@ def _file_problems(path: Path) -> Iterator[tuple[str, str]]:
             yield "is not a GGUF file, whatever its name says", "download it again"
 
 
-def _device_faults(model: settings.Model) -> Iterator[Fault]:
+def device_faults(model: settings.Model) -> Iterator[Fault]:
     key, device = ("model", "device"), model.device
     if device.startswith("cuda"):
         present, wanted = estimates.nvidia_devices(), int(device.partition(":")[2] or 0)
