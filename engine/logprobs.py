@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from engine.packing import Line, line_inputs, reads_lines
+
 #: Logits held at once: 2**25 float32 are 128 MiB. Beyond it the head works in chunks and is computed again in backward.
 LOGITS_AT_ONCE = 2**25
 
@@ -45,13 +47,27 @@ class TokenScorer(nn.Module):
         self.model = model
         self.head = split_head(model)
 
-    def forward(self, rows: Rows, temperature: float = 1.0) -> TokenScores:
+    def forward(self, rows: Rows, temperature: float = 1.0, line: Line | None = None) -> TokenScores:
+        """line: the rows in one line without padding, for a scorer that `reads_lines`; the scores are the same."""
         # A token is predicted at the position before it.
         predicts = torch.zeros_like(rows.is_target)
         predicts[:, :-1] = rows.is_target[:, 1:]
-        hidden = self._hidden(rows)[predicts]  # (N, width)
+        if line is None:
+            hidden = self._hidden(rows)[predicts]  # (N, width)
+        else:
+            hidden = self._hidden_of_line(rows, line).index_select(0, line.places[predicts])
         targets = rows.input_ids[rows.is_target]  # (N,)
         return self._score(hidden, targets, temperature)
+
+    def reads_lines(self) -> bool:
+        """Whether rows may be scored in a line; see packing.py."""
+        return self.head is not None and reads_lines(self.head.backbone)
+
+    def _hidden_of_line(self, rows: Rows, line: Line) -> Tensor:
+        """(tokens of the line, width)."""
+        assert self.head is not None  # noqa: S101 - only a scorer with a head reads lines
+        hidden: Tensor = self.head.backbone(**line_inputs(line, rows.input_ids, rows.is_token)).last_hidden_state
+        return hidden.squeeze(0)
 
     def _hidden(self, rows: Rows) -> Tensor:
         """(B, T, width), or with a head that cannot be split off, logits (B, T, vocabulary)."""

@@ -18,6 +18,13 @@ class Pair(NamedTuple):
     chosen: Example
     rejected: Example
 
+    @property
+    def shared(self) -> int:
+        """Tokens that both have before their answers begin."""
+        begins = min(self.chosen.is_target.index(True), self.rejected.is_target.index(True))
+        same = (i for i in range(begins) if self.chosen.ids[i] != self.rejected.ids[i])
+        return next(same, begins)
+
 
 class Encoded(NamedTuple):
     """The pairs that can be learned from; and why the others cannot: reason -> their rows, from 1."""

@@ -10,6 +10,7 @@ from torch import nn
 from engine.data.batching import share_of
 from engine.data.chat import ChatEncoder
 from engine.data.sources import Table
+from engine.logprobs import TokenScorer
 from engine.models import Policy
 from engine.reporting import Reporter
 
@@ -25,8 +26,8 @@ class Bench:
 
     policy: Policy
     scorer: nn.Module
-    bare_scorer: nn.Module
-    reference_scorer: nn.Module | None
+    bare_scorer: TokenScorer
+    reference_scorer: TokenScorer | None
     accelerator: Accelerator
     encoder: ChatEncoder
     train: Table

@@ -102,10 +102,10 @@ def test_the_batch_holds_every_chosen_row_and_then_every_rejected_one(tmp_path: 
 def test_length_desensitising_weighs_what_goes_beyond_the_shorter_answer() -> None:
     rows = rows_of([([5, 6], [7, 8, 9]), ([5], [7])])  # a chosen answer of 3 tokens, a rejected one of 1
     logps = torch.tensor([-1.0, -2.0, -4.0, -8.0])
-    assert summed(logps, rows, None).tolist() == [-7.0, -8.0]
-    assert summed(logps, rows, 1.0).tolist() == [-7.0, -8.0]
-    assert summed(logps, rows, 0.5).tolist() == [-4.0, -8.0]
-    assert summed(logps, rows, 0.0).tolist() == [-1.0, -8.0]
+    assert summed(logps, rows.is_target, None).tolist() == [-7.0, -8.0]
+    assert summed(logps, rows.is_target, 1.0).tolist() == [-7.0, -8.0]
+    assert summed(logps, rows.is_target, 0.5).tolist() == [-4.0, -8.0]
+    assert summed(logps, rows.is_target, 0.0).tolist() == [-1.0, -8.0]
 
 
 def test_the_sft_part_is_the_token_mean_of_the_chosen_answers_times_its_weight(tmp_path: Path) -> None:

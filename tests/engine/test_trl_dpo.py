@@ -19,7 +19,8 @@ from engine.data.byte_tokenizer import byte_tokenizer
 from engine.data.sources import Row
 from engine.loop import Progress, train
 from engine.methods.bench import Bench
-from engine.methods.dpo import DpoBatch, dpo
+from engine.methods.dpo import dpo
+from engine.methods.pairs import PairBatch
 from engine.models import Policy
 from engine.tally import Mean
 from tests.engine.test_chat import chat_tokenizer, merging_tokenizer
@@ -121,7 +122,7 @@ def policy_of(family: str, tokenizer: PreTrainedTokenizerBase | None = None) -> 
     return Policy(tiny_model(family), tokenizer or byte_tokenizer(), has_adapter=False, reference=reference)
 
 
-def ours_of(preset: DpoPreset, bench: Bench) -> tuple[torch.Tensor, dict[str, float], DpoBatch]:
+def ours_of(preset: DpoPreset, bench: Bench) -> tuple[torch.Tensor, dict[str, float], PairBatch]:
     """Loss of the first step with its gradient taken, what it tells, and its batch."""
     method = dpo(preset, bench)
     [update] = method.batches(1)

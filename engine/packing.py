@@ -1,0 +1,183 @@
+"""Batches without padding, in which two answers to one prompt share it: every token is computed once.
+
+All layers but attention work token by token, so they are given the tokens of a batch in one line, (1, N). Attention
+spreads the line's queries, keys and values over ordinary right-padded rows, a shared prompt over both rows it begins,
+works causally within each row, and takes every token's result back into the line once. What a token sees is what it
+sees in a row of its own, so this is exact; a model is given lines only after it has read a few rows alike both ways.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+#: The attention implementation of a model that reads lines as well as rows.
+IMPLEMENTATION = "plumbline_lines"
+
+
+class Line(NamedTuple):
+    """How right-padded rows, (B, T), and the line of their N tokens belong together.
+
+    places: (B, T), where each token of the rows stands in the line; 0 for padding. first: (N,), where each token of the
+    line stands first in the rows, flattened to B T. again: (S,), where tokens of the line stand for the second time in
+    the rows; again_in_line: (S,), where these stand in the line.
+    """
+
+    places: Tensor
+    first: Tensor
+    again: Tensor
+    again_in_line: Tensor
+
+    def to(self, device: torch.device) -> "Line":
+        return Line(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+
+def line_up(is_token: Tensor, shared: Sequence[int]) -> Line:
+    """The line of rows of which two begin alike: the first `shared[i]` tokens of row i, of the second half of the rows,
+    are those of row i of the first half.
+
+    is_token: (B, T), False for padding. shared may be empty: then every token stands once.
+    """
+    half = len(is_token) - len(shared)
+    is_shared = torch.zeros_like(is_token)
+    for row, count in enumerate(shared, start=half):
+        is_shared[row, :count] = True
+    is_first = is_token & ~is_shared
+    places = (is_first.flatten().cumsum(0) - 1).view(is_first.shape).masked_fill(~is_token, 0)
+    if shared:
+        places[half:] = torch.where(is_shared[half:], places[:half], places[half:])
+    first, again = (mask.flatten().nonzero().squeeze(1) for mask in (is_first, is_shared))
+    return Line(places, first, again, places[is_shared])
+
+
+def line_inputs(line: Line, input_ids: Tensor, is_token: Tensor) -> dict[str, Any]:
+    """What a backbone is called with to read rows as a line; it gives hidden states (1, N, width)."""
+    positions = (is_token.long().cumsum(dim=1) - 1).flatten()
+    return {
+        "input_ids": input_ids.flatten()[line.first].unsqueeze(0),
+        "position_ids": positions[line.first].unsqueeze(0),
+        # Of four dimensions, so that no model builds one of its own, N by N; attention in rows has no use for it.
+        "attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool, device=input_ids.device),
+        "use_cache": False,
+        "line": line,
+    }
+
+
+def _attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    line: Line | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """PyTorch's attention; of a line, in the rows it stands for. query, key, value: (1, heads, N, size)."""
+    if line is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    if options.get("sliding_window") is not None:
+        raise NotImplementedError("attention in a sliding window")
+    query, key, value = (_spread(states[0].transpose(0, 1), line).transpose(1, 2) for states in (query, key, value))
+    options["is_causal"] = True  # padding stands to the right, so nothing but causality hides it
+    seen, _ = sdpa_attention_forward(module, query, key, value, None, **options)  # (B, T, heads, size)
+    return _collect(seen, line).unsqueeze(0), None
+
+
+AttentionInterface.register(IMPLEMENTATION, _attend)
+AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
+
+
+def _spread(states: Tensor, line: Line) -> Tensor:
+    rows: Tensor = _Spread.apply(states, line)  # type: ignore[no-untyped-call]
+    return rows
+
+
+def _collect(states: Tensor, line: Line) -> Tensor:
+    taken: Tensor = _Collect.apply(states, line)  # type: ignore[no-untyped-call]
+    return taken
+
+
+class _Spread(torch.autograd.Function):
+    """From a line, (N, …), to rows, (B, T, …). Padding repeats the first token, and gives no gradient back.
+
+    By hand, because autograd would add gradients where places repeat in another order on a GPU each time.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, line: Line) -> Tensor:
+        ctx.line = line
+        return states.index_select(0, line.places.flatten()).view(*line.places.shape, *states.shape[1:])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        line, flat = ctx.line, gradient.reshape(-1, *gradient.shape[2:])
+        once = flat.index_select(0, line.first)
+        once.index_copy_(
+            0, line.again_in_line, once.index_select(0, line.again_in_line) + flat.index_select(0, line.again)
+        )
+        return once, None
+
+
+class _Collect(torch.autograd.Function):
+    """From rows, (B, T, …), to their line, (N, …), each token from where it stands first."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, line: Line) -> Tensor:
+        ctx.line, ctx.shape = line, states.shape
+        return states.reshape(-1, *states.shape[2:]).index_select(0, line.first)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        rows = gradient.new_zeros(ctx.shape).view(-1, *gradient.shape[1:])
+        return rows.index_copy_(0, ctx.line.first, gradient).view(ctx.shape), None
+
+
+@torch.no_grad()
+def reads_lines(backbone: nn.Module) -> bool:
+    """Whether a backbone gives the same hidden states for a line as for rows; if so, it is made ready to.
+
+    Tried with three rows of which two begin alike. Attention that is not PyTorch's, looks through a window, or goes
+    past the interface, and layers that carry something along the line, are told apart by that.
+    """
+    config: Any = getattr(backbone, "config", None)
+    if getattr(config, "_attn_implementation", None) != "sdpa" or _has_window(config):
+        return getattr(config, "_attn_implementation", None) == IMPLEMENTATION
+    was_training = backbone.training
+    backbone.eval()
+    config._attn_implementation = IMPLEMENTATION
+    try:
+        agrees = _agrees(backbone)
+    except (AttributeError, TypeError, RuntimeError):
+        agrees = False
+    finally:
+        backbone.train(was_training)
+    if not agrees:
+        config._attn_implementation = "sdpa"
+    return agrees
+
+
+def _agrees(backbone: nn.Module) -> bool:
+    device = next(backbone.parameters()).device
+    ids = torch.tensor([[2, 3, 4, 5, 6, 7, 8], [9, 8, 7, 6, 0, 0, 0], [2, 3, 4, 9, 5, 0, 0], [9, 8, 7, 2, 6, 4, 3]])
+    lengths = torch.tensor([7, 4, 5, 7])
+    ids, is_token = ids.to(device), (torch.arange(7) < lengths.unsqueeze(1)).to(device)
+    line = line_up(is_token, [3, 3])
+    lined: Tensor = backbone(**line_inputs(line, ids, is_token)).last_hidden_state[0]
+    positions = (is_token.long().cumsum(dim=1) - 1).clamp(min=0)
+    whole = backbone(input_ids=ids, attention_mask=is_token.long(), position_ids=positions, use_cache=False)
+    difference = (lined[line.places] - whole.last_hidden_state)[is_token].float()
+    size = whole.last_hidden_state[is_token].float().std()
+    exact = lined.dtype == torch.float32
+    return bool(difference.abs().max() < (1e-4 if exact else 0.2) * size)
+
+
+def _has_window(config: Any) -> bool:
+    layers = getattr(config, "layer_types", None)
+    if layers is not None:
+        return any(layer != "full_attention" for layer in layers)
+    return getattr(config, "sliding_window", None) is not None
