@@ -29,7 +29,7 @@ STEPS_SHOWN = 6
 HANDLE_HEIGHT = 20
 #: A fast run writes ten times a second; nobody reads that fast.
 REFRESH_MS = 250
-WIDTHS = {STEP: 60, PROMPT: 110, REWARD: 80, ADVANTAGE: 92, KL: 72}
+WIDTHS = {STEP: 60, PROMPT: 110, REWARD: 80, ADVANTAGE: 92, KL: 88}
 
 
 class CompletionsPane(QWidget):
