@@ -4,13 +4,15 @@ import argparse
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from engine import processes
-from engine.command_line import following, plan, sample, stopping, terminal, tour, under_launcher
+from engine.command_line import following, items, plan, sample, stopping, terminal, tour, under_launcher
 from engine.contract import run_dir
 from engine.contract.faults import Fault, PresetError
+from engine.contract.labels import LabelDir
 from engine.contract.run_dir import RunDir
 from engine.contract.status import Status, summarise
 from engine.starting import launch
@@ -18,6 +20,7 @@ from engine.starting import launch
 FINISHED, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 3
 EXIT_CODES = "Exit codes: 0 finished, 1 failed, 2 bad preset or arguments (nothing was written), 3 stopped on request."
 OTHER_EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 bad arguments (nothing was written), 3 interrupted."
+Farewell = Callable[..., str]
 SET_HELP = "replace one setting, e.g. training.steps=50; may be given again"
 
 
@@ -66,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     _preset_options(check)
     check.set_defaults(command=check_command)
 
-    stop = add("stop", help="ask a run to stop, and wait until it has")
+    stop = add("stop", help="ask a run, or what fills a labelling set, to stop, and wait until it has")
     stop.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     stop.add_argument("--now", action="store_true", help="at once; the work since the last checkpoint is lost")
     stop.set_defaults(command=stop_command)
@@ -79,9 +82,15 @@ def parser() -> argparse.ArgumentParser:
     touring.add_argument("workspace", type=Path, metavar="WORKSPACE")
     _detach_option(touring, "start it and return")
     touring.set_defaults(command=tour_command)
+
     sampling = add("sample", help="answers from any model or run", epilog=OTHER_EXIT_CODES)
     sample.add(sampling)
-    for command in (run, resume, check, stop, listing, touring, sampling):
+
+    filling = add("items", help="fill a labelling set with what people are to judge", epilog=EXIT_CODES)
+    items.add_options(filling)
+    _detach_option(filling, "start it and return; print where it tells how it stands")
+    filling.set_defaults(command=items_command)
+    for command in (run, resume, check, stop, listing, touring, sampling, filling):
         command.add_argument("--json", action="store_true", help="print JSON for scripts")
     return whole
 
@@ -126,14 +135,14 @@ def resume_command(options: argparse.Namespace) -> int:
     return _shown(launch.resume(options.run_dir), offset, options)
 
 
-def _shown(run: RunDir, offset: int, options: argparse.Namespace) -> int:
+def _shown(run: RunDir, offset: int, options: argparse.Namespace, *, farewell: Farewell = terminal.farewell) -> int:
     """Say where the run is; and unless it is on its own, show it until it ends."""
     if options.detach:
         _tell_where(run, as_json=options.json)
         return FINISHED
     if not options.json:
         terminal.say(f"run directory: {run.path}")
-    status, code = _follow(run, offset, to_stderr=options.json)
+    status, code = _follow(run, offset, to_stderr=options.json, farewell=farewell)
     if options.json:
         told = {"run_dir": str(run.path), "state": status.state, "sentence": status.sentence, "exit_code": code}
         terminal.say_json(told)
@@ -147,11 +156,11 @@ def _tell_where(run: RunDir, *, as_json: bool) -> None:
         terminal.say(str(run.path))
 
 
-def _follow(run: RunDir, offset: int, *, to_stderr: bool) -> tuple[Status, int]:
+def _follow(run: RunDir, offset: int, *, to_stderr: bool, farewell: Farewell = terminal.farewell) -> tuple[Status, int]:
     started = time.monotonic()
     with terminal.display(to_stderr=to_stderr) as display:
         progress, status = following.follow(run, offset, display)
-    text = terminal.farewell(run, progress, status, seconds=time.monotonic() - started)
+    text = farewell(run, progress, status, seconds=time.monotonic() - started)
     code = {"finished": FINISHED, "stopped": STOPPED}.get(status.state, FAILED)
     if to_stderr or code == FAILED:
         terminal.complain(text)
@@ -173,9 +182,10 @@ def check_command(options: argparse.Namespace) -> int:
 
 def stop_command(options: argparse.Namespace) -> int:
     """`stop`. Raises LaunchError, OSError."""
-    if not run_dir.is_run_dir(options.run_dir):
+    filled = LabelDir(options.run_dir.resolve()).generation
+    if not run_dir.is_run_dir(options.run_dir) and not filled.is_dir():
         raise launch.LaunchError(f"{options.run_dir} is not a run directory", launch.HOW_TO_NAME_A_RUN)
-    run = RunDir(options.run_dir.resolve())
+    run = RunDir(filled if filled.is_dir() else options.run_dir.resolve())
     say = terminal.complain if options.json else terminal.say
     was_running = stopping.stop(run, now=options.now, say=say)
     summary = summarise(run)
@@ -197,6 +207,13 @@ def list_command(options: argparse.Namespace) -> int:
     else:
         terminal.say(f"no runs in {(options.workspace / 'runs').resolve()}; start one: python -m engine run PRESET")
     return FINISHED
+
+
+def items_command(options: argparse.Namespace) -> int:
+    """`items`. Raises PresetError, LaunchError."""
+    generation = LabelDir(options.workspace.resolve() / "labels" / options.set).generation
+    offset = following.size_of(RunDir(generation).events)
+    return _shown(items.start(options), offset, options, farewell=items.farewell)
 
 
 def tour_command(options: argparse.Namespace) -> int:

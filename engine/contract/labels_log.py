@@ -221,13 +221,28 @@ def append_judgement(path: Path, line: Line) -> None:
     of the set (`JudgementLog` does), as two at once could cut off each other's lines.
     """
     jsonl.end_torn_line(path)
+    append_whole(path, line.model_dump_json())
+
+
+def append_whole(path: Path, lines: str) -> None:
+    """Put one or more lines at the end of a file, all of them or none; they are on the disk then. Raises OSError."""
     size = path.stat().st_size if path.exists() else 0
     try:
-        jsonl.append_line(path, line.model_dump_json(), durable=True)
+        jsonl.append_line(path, lines, durable=True)
     except OSError:
         if path.exists():
             os.truncate(path, size)
         raise
+
+
+def drop_torn_line(path: Path) -> None:
+    """Take away what a killed writer left of a line, where half a line would stop every reader."""
+    if path.exists():
+        with path.open("r+b") as file:
+            end = file.seek(0, os.SEEK_END)
+            tail = end - max(0, end - jsonl.LONGEST_LINE)
+            file.seek(end - tail)
+            file.truncate(end - tail + file.read(tail).rfind(b"\n") + 1)
 
 
 class JudgementLog:

@@ -121,10 +121,15 @@ def _wait_while_leaving(run: RunDir) -> None:
 
 
 def supervise(run: RunDir, preset: Preset) -> None:
-    """Start the supervisor in a session of its own and wait until its engine has begun. Raises LaunchError."""
+    """Start the run's engine under a supervisor. Raises LaunchError."""
+    start_supervisor(run, engine_command(preset), environment(preset))
+
+
+def start_supervisor(run: RunDir, command: list[str], environment: dict[str, str]) -> None:
+    """Start the supervisor in a session of its own and wait until `command` has begun. Raises LaunchError."""
     supervisor = subprocess.Popen(  # noqa: S603 - our own module, by this very interpreter
-        [sys.executable, "-S", "-m", "engine.supervisor", str(run.path), "--", *engine_command(preset)],
-        env=environment(preset),
+        [sys.executable, "-S", "-m", "engine.supervisor", str(run.path), "--", *command],
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -1,0 +1,105 @@
+"""`items`: fill a labelling set, by a recipe or by what the command line says."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from engine.command_line import terminal
+from engine.command_line.following import Progress
+from engine.contract.faults import Fault, PresetError, from_validation
+from engine.contract.labels import LabelDir, LabelSet
+from engine.contract.labels_recipe import Recipe, load_recipe
+from engine.contract.run_dir import RunDir
+from engine.contract.status import Status
+from engine.starting import items
+
+#: Options of the command that are settings of a writer.
+WRITER = ("answers", "max_new_tokens", "temperature", "top_p", "top_k", "seed")
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """The arguments of `items`."""
+    command.add_argument("set", metavar="SET", help="name of a set in labels/; it is made if it is not there")
+    command.add_argument("--recipe", type=Path, metavar="FILE", help="YAML that says where items come from")
+    command.add_argument("--prompts", metavar="FILE", help="prompts that --model answers")
+    command.add_argument("--model", action="append", default=[], help="a model or run that answers; may be given again")
+    command.add_argument("--answers", type=int, metavar="K", help="answers each model writes to a prompt")
+    command.add_argument("--max-new-tokens", type=int, metavar="N")
+    command.add_argument("--temperature", type=float)
+    command.add_argument("--top-p", type=float)
+    command.add_argument("--top-k", type=int)
+    command.add_argument("--seed", type=int)
+    command.add_argument("--rollouts", metavar="RUN", help="compare what a run wrote while it trained")
+    command.add_argument("--follow", action="store_true", help="with --rollouts: wait for more until the run ends")
+    command.add_argument("--completions", metavar="FILE", help="compare the answers in a file")
+    command.add_argument("--preferences", metavar="FILE", help="judge the pairs of a file anew")
+    command.add_argument("--gold", action="store_true", help="with --preferences: they check the labellers")
+    command.add_argument("--ranking", action="store_true", help="all answers to a prompt in one item, to be ranked")
+    command.add_argument("--question", help="what people are asked, of a new set")
+    command.add_argument(
+        "--workspace",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="its labels/ holds the sets (default: this folder)",
+    )
+
+
+def start(options: argparse.Namespace) -> RunDir:
+    """Start filling the set; returns the directory to watch. Raises PresetError, LaunchError, OSError."""
+    label_dir = LabelDir(options.workspace.resolve() / "labels" / options.set)
+    data = {"name": options.set} | ({"question": options.question} if options.question else {})
+    try:
+        new = LabelSet.model_validate(data)
+    except ValidationError as error:
+        raise PresetError("SET", from_validation(error, LabelSet, data)) from error
+    recipe, told_by = _recipe(options, label_dir)
+    prepared = items.prepare(label_dir, recipe, told_by=told_by, workspace=options.workspace, new=new)
+    return items.start(prepared)
+
+
+def farewell(run: RunDir, progress: Progress, status: Status, *, seconds: float) -> str:
+    """How it ended and what to do next, in one line."""
+    name = run.path.parent.name
+    count = f"{name} has {progress.values.get('items', 0):.0f} items"
+    if status.state == "finished":
+        return f"{count}, after {terminal.duration(seconds)}; judge them in the window, or export the set"
+    if status.state == "stopped":
+        return f"{count}; to go on: python -m engine items {name}"
+    return terminal.farewell(run, progress, status, seconds=seconds)
+
+
+def _recipe(options: argparse.Namespace, label_dir: LabelDir) -> tuple[Recipe, Path]:
+    if options.recipe is not None:
+        return load_recipe(options.recipe), options.recipe
+    parts = _parts(options)
+    if not parts:
+        return items.earlier_recipe(label_dir), label_dir.generation / "recipe.yaml"
+    try:
+        return Recipe.model_validate({"parts": parts}), Path("the command line")
+    except ValidationError as error:
+        raise PresetError("the command line", from_validation(error, Recipe, {"parts": parts})) from error
+
+
+def _parts(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The parts of a recipe that the options ask for. Raises PresetError if one is no use without another."""
+    compare = {"compare": "ranking" if options.ranking else "pairs"}
+    parts: list[dict[str, Any]] = []
+    if bool(options.prompts) != bool(options.model):
+        missing, given = ("--model", "--prompts") if options.prompts else ("--prompts", "--model")
+        raise PresetError("the command line", [Fault((), given, f"needs {missing} too", f"give {missing}")])
+    if options.prompts:
+        own = {name: value for name in WRITER if (value := getattr(options, name)) is not None}
+        if len(options.model) == 1:
+            own.setdefault("answers", 2)
+        writers = [{"model": model, **own} for model in options.model]
+        parts.append({"kind": "written", "prompts": options.prompts, "writers": writers, **compare})
+    if options.rollouts:
+        parts.append({"kind": "rollouts", "run": options.rollouts, "follow": options.follow, **compare})
+    if options.completions:
+        parts.append({"kind": "completions", "source": options.completions, **compare})
+    if options.preferences:
+        parts.append({"kind": "preferences", "source": options.preferences, "gold": options.gold})
+    return parts

@@ -1,0 +1,1 @@
+"""What people judge and have judged: making items, learning from judgements, import and export."""
