@@ -157,6 +157,7 @@ def assemble(run: RunDir, preset: Preset, accelerator: Accelerator, reporter: Re
         held_out=held_out,
         reporter=reporter,
         breathe=control.breathe,
+        folder=run.path,
     )
     return Parts(run, preset, bench, METHODS[preset.method](preset, bench), optimizer, threads)
 

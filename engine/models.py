@@ -30,8 +30,8 @@ class ModelError(ValueError):
 class Policy:
     """What is trained. model: the causal language model, or it inside peft's wrapper.
 
-    reference: a frozen copy of where training began; None where switching the adapter off gives it back, or where
-    the method asks for none.
+    reference: a frozen copy of where training began, or the model that was named in its place; None where switching
+    the adapter off gives it back, or where the method asks for none.
     """
 
     model: nn.Module
@@ -82,12 +82,13 @@ def load_policy(
     if preset.adapter is not None:
         if _is_adapter(locate(preset.path)):
             _keep_base(model, tokenizer, merged_base)
-        return Policy(_with_adapter(model, preset.adapter), tokenizer, has_adapter=True)
-    if not with_reference:
-        return Policy(model, tokenizer, has_adapter=False)
-    reference, _ = open_model(preset, dtype=dtype, seed=seed)
-    reference.to(device).eval().requires_grad_(False)  # type: ignore[arg-type]
-    return Policy(model, tokenizer, has_adapter=False, reference=reference)
+        model = _with_adapter(model, preset.adapter)  # type: ignore[assignment]
+    has_adapter = preset.adapter is not None
+    reference = None
+    if with_reference and (preset.reference is not None or not has_adapter):
+        reference = _open_reference(preset, tokenizer, dtype=dtype, seed=seed)
+        reference.to(device).eval().requires_grad_(False)  # type: ignore[arg-type]
+    return Policy(model, tokenizer, has_adapter=has_adapter, reference=reference)
 
 
 def open_model(
@@ -126,6 +127,19 @@ def open_for_use(preset: settings.Model, *, device: torch.device, dtype: torch.d
     _check_vocabulary(model, tokenizer)
     model.to(device).eval().requires_grad_(False)
     return Policy(model, tokenizer, has_adapter=_is_adapter(folder))
+
+
+def _open_reference(
+    preset: settings.Model, tokenizer: PreTrainedTokenizerBase, *, dtype: torch.dtype, seed: int
+) -> PreTrainedModel:
+    named = preset.reference or preset.path
+    reference, reads = open_model(preset.model_copy(update={"path": named, "adapter": None}), dtype=dtype, seed=seed)
+    if reads.get_vocab() != tokenizer.get_vocab():
+        raise ModelError(
+            f"model.reference: {named} reads other tokens than {preset.path}, so their probabilities cannot be "
+            "compared; use a model with the same tokenizer"
+        )
+    return reference
 
 
 def locate(path: str) -> Path:

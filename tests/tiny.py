@@ -129,6 +129,7 @@ def bench_of(
         held_out=None if held_out is None else Table(list(held_out)),
         reporter=Reporter(run),
         breathe=lambda: None,
+        folder=folder,
     )
 
 

@@ -175,10 +175,18 @@ def _crossed(preset: Preset) -> list[Fault]:
     if training.batch_size % training.processes:
         given = f"{training.batch_size} rows over {training.processes} processes"
         found.append(Fault(("training", "batch_size"), given, "cannot be shared evenly", "use a multiple of processes"))
+    if model.reference is not None and not _compares(preset):
+        problem, remedy = "is compared with by nothing in this preset", "leave it empty"
+        found.append(Fault(("model", "reference"), model.reference, problem, remedy))
     if isinstance(preset, GrpoPreset) and preset.rollout.completions_per_prompt < 2:
         remedy = "use 2 or more"
         found.append(Fault(("rollout", "completions_per_prompt"), "1", "leaves nothing to compare with", remedy))
     return found + (_crossed_dpo(preset) if isinstance(preset, DpoPreset) else [])
+
+
+def _compares(preset: Preset) -> bool:
+    """Whether the policy is compared with a reference."""
+    return isinstance(preset, DpoPreset) or (isinstance(preset, GrpoPreset) and preset.grpo.beta > 0)
 
 
 def _crossed_dpo(preset: DpoPreset) -> list[Fault]:

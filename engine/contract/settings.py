@@ -56,6 +56,9 @@ class Model(BaseModel, **STRICT):
     device: str = setting("auto", "auto, cpu, cuda, cuda:1 or mps", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
     quantization: Literal["none", "8bit", "4bit"] = setting("none", "smaller weights on a GPU; needs an adapter")
     adapter: Adapter | None = setting(None, "train a small addition instead of all weights", main=True)
+    reference: str | None = setting(
+        None, "model that dpo, kto and grpo compare with, given as `path` is; empty = where training begins"
+    )
     trust_remote_code: bool = setting(False, "run Python code that the model's author ships; only if you trust them")
 
 
@@ -178,6 +181,9 @@ class Dpo(BaseModel, **STRICT):
     ] = setting("sigmoid", "what makes a pair cost; sigmoid is DPO itself, ipo averages over tokens, ipo_sum sums")
     beta: float = setting(
         0.1, "pull back to the reference model; the larger, the closer", unit="1/nat", main=True, gt=0
+    )
+    reference: Literal["live", "cached"] = setting(
+        "live", "ask the reference in each step, or once for all: then it is kept on disk and leaves memory"
     )
     label_smoothing: float = setting(
         0.0, "share of pairs taken to be the wrong way round; for sigmoid, robust, exo_pair and aot", ge=0, lt=0.5

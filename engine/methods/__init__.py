@@ -19,8 +19,8 @@ from engine.methods.sft import sft
 #: Preset method -> what builds it from a preset and the bench it works at.
 METHODS: dict[str, Callable[[Any, Bench], Method]] = {"sft": sft, "dpo": dpo, "grpo": grpo}
 
-#: Methods that compare the policy with where it began.
+#: Methods that may need a model in memory to compare the policy with, and when.
 NEEDS_REFERENCE: dict[str, Callable[[Any], bool]] = {
-    "dpo": lambda preset: True,
+    "dpo": lambda preset: preset.dpo.reference == "live" or preset.model.reference is not None,
     "grpo": lambda preset: preset.grpo.beta > 0,
 }

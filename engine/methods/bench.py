@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from accelerate import Accelerator
@@ -21,7 +22,7 @@ Item = TypeVar("Item")
 class Bench:
     """policy, its scorer as accelerate wrapped it and bare, that of the reference, the data, and where to report.
 
-    breathe: to be called within long work; it keeps the run's heartbeat and raises StopNow.
+    breathe: to be called within long work; it keeps the run's heartbeat and raises StopNow. folder: the run's own.
     """
 
     policy: Policy
@@ -34,6 +35,7 @@ class Bench:
     held_out: Table | None
     reporter: Reporter
     breathe: Callable[[], None]
+    folder: Path
 
     def share(self, items: Sequence[Item]) -> list[Item]:
         """This process's part of a batch."""

@@ -1,18 +1,15 @@
 """Direct preference optimisation: raise chosen answers over rejected ones, measured from where the policy began."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from engine.contract.preset import DpoPreset
-from engine.data.preferences import Pair
-from engine.logprobs import Rows, TokenScores
+from engine.logprobs import TokenScores
 from engine.loop import Method
 from engine.losses import sft_loss
 from engine.methods.bench import Bench
-from engine.methods.pairs import PairBatch, Reference, by_row, learn_from_pairs, pair_values
-from engine.packing import Line
+from engine.methods.pairs import PairBatch, by_row, learn_from_pairs, pair_values
+from engine.methods.reference import kept, live
 from engine.preference_losses import Pairs, preference_loss
 from engine.tally import Mean, Values
 
@@ -26,10 +23,15 @@ def dpo(preset: DpoPreset, bench: Bench) -> Method:
     def loss(batch: PairBatch, scores: TokenScores) -> tuple[Tensor, Values]:
         return compare(preset, batch, scores)
 
-    def reference(pairs: list[Pair]) -> Reference:
-        return _live(preset, bench)
+    def total(logps: Tensor, is_target: Tensor) -> Tensor:
+        return summed(logps, is_target, preset.dpo.ld_alpha)
 
-    return learn_from_pairs(preset, bench, loss, reference)
+    if preset.dpo.reference == "live":
+        return learn_from_pairs(preset, bench, loss, lambda pairs: live(bench, total))
+    method = learn_from_pairs(preset, bench, loss, lambda pairs: kept(pairs, total, about=str(preset.dpo.ld_alpha)))
+    if bench.policy.reference is not None:
+        bench.policy.reference.to("meta")  # all it had to say is kept; this lets go of its weights
+    return method
 
 
 def compare(preset: DpoPreset, batch: PairBatch, scores: TokenScores) -> tuple[Tensor, Values]:
@@ -66,14 +68,3 @@ def summed(logps: Tensor, is_target: Tensor, ld_alpha: float | None) -> Tensor:
         shared = torch.minimum(chosen, rejected).repeat(2).unsqueeze(1)
         spread = torch.where(is_target.cumsum(dim=1) <= shared, spread, ld_alpha * spread)
     return spread.sum(dim=1)
-
-
-def _live(preset: DpoPreset, bench: Bench) -> Reference:
-    """The frozen copy, or the policy with its adapter switched off, asked as each batch is made."""
-
-    def reference(part: Sequence[int], rows: Rows, line: Line | None) -> Tensor:
-        with torch.no_grad(), bench.policy.without_adapter(), bench.accelerator.autocast():
-            logps = (bench.reference_scorer or bench.bare_scorer)(rows, line=line).logps
-        return summed(logps, rows.is_target, preset.dpo.ld_alpha)
-
-    return reference

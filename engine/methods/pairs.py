@@ -1,7 +1,7 @@
 """What methods that learn from pairs of answers have in common: reading, cutting up and measuring them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -45,35 +45,39 @@ Compare = Callable[[PairBatch, TokenScores], tuple[Tensor, Values]]
 
 @dataclass(frozen=True)
 class PairSet:
-    """Encoded pairs, what the reference thinks of them, and how they become batches."""
+    """Encoded pairs, what the reference thinks of them if anything, and how they become batches."""
 
     preset: PairPreset
     bench: Bench
     pairs: list[Pair]
-    reference: Reference | None
     in_lines: bool
+    reference: Reference | None = None
 
     def cut(self, indices: Sequence[int]) -> list[list[int]]:
         """Some pairs in parts that fit into memory."""
         lengths = [2 * max(len(side.ids) for side in self.pairs[index]) for index in indices]
         return micro_batches(indices, lengths, self.preset.training.micro_batch_size) if indices else []
 
-    def batch(self, part: Sequence[int], whole: Sequence[int]) -> PairBatch:
-        """Some pairs of an update as tensors, and what the reference thinks of them."""
+    def laid_out(self, part: Sequence[int]) -> tuple[Rows, Line | None]:
+        """Some pairs as rows, the chosen answers first, and as a line."""
         self.bench.breathe()
         pairs = [self.pairs[index] for index in part]
         sides = [*(pair.chosen for pair in pairs), *(pair.rejected for pair in pairs)]
         rows = pad_rows(sides, self.bench.pad_id)
         line = line_up(rows.is_token, [pair.shared for pair in pairs]) if self.in_lines else None
         device = self.bench.accelerator.device
-        rows, line = rows.to(device), line and line.to(device)
+        return rows.to(device), line and line.to(device)
+
+    def batch(self, part: Sequence[int], whole: Sequence[int]) -> PairBatch:
+        """Some pairs of an update as tensors, and what the reference thinks of them."""
+        rows, line = self.laid_out(part)
         logps = None if self.reference is None else self.reference(part, rows, line)
         tokens = sum(sum(self.pairs[index].chosen.is_target) for index in whole)
         return PairBatch(rows, line, logps, float(len(whole)), float(tokens))
 
 
 def learn_from_pairs(
-    preset: PairPreset, bench: Bench, compare: Compare, reference: Callable[[list[Pair]], Reference] | None = None
+    preset: PairPreset, bench: Bench, compare: Compare, reference: Callable[[PairSet], Reference] | None = None
 ) -> Method:
     """The batches, the loss and the measures of a method that compares two answers to a prompt.
 
@@ -82,7 +86,8 @@ def learn_from_pairs(
     in_lines = _all_read_lines(bench)
 
     def pair_set(pairs: list[Pair]) -> PairSet:
-        return PairSet(preset, bench, pairs, reference and reference(pairs), in_lines)
+        found = PairSet(preset, bench, pairs, in_lines)
+        return found if reference is None else replace(found, reference=reference(found))
 
     pairs, left_out = _encode(preset, bench, bench.train, "reading the data")
     train = pair_set(pairs)

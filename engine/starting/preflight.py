@@ -103,6 +103,9 @@ def _survey_model(draft: Draft, where: Places, faults: list[Fault]) -> settings.
         faults.append(found)
         return model
     faults += [Fault(("model", "path"), model.path, *told) for told in model_problems(Path(found.path))]
+    if found.reference is not None:
+        problems = model_problems(Path(found.reference))
+        faults += [Fault(("model", "reference"), model.reference or "", *told) for told in problems]
     return found
 
 

@@ -1,7 +1,7 @@
 """From what a preset names to where it is: relative paths, `run:<name>`, and what is left for the hub."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,13 +41,14 @@ def places(preset_file: Path, workspace: Path) -> Places:
 
 
 def resolve_model(model: settings.Model, where: Places) -> settings.Model | Fault:
-    """The model section with an absolute path, or why there is none. `scratch` and hub ids stay as they are."""
-    found: str | Fault = model.path
-    if model.path.startswith("run:"):
-        found = _newest_run(model.path.removeprefix("run:"), where)
-    elif model.path != "scratch":
-        found = _find(model.path, where, "model")
-    return found if isinstance(found, Fault) else changed(model, path=found)
+    """The model section with absolute paths, or why there are none. `scratch` and hub ids stay as they are."""
+    found = _find_model(model.path, where)
+    compared = None if model.reference is None else _find_model(model.reference, where)
+    if isinstance(found, Fault):
+        return found
+    if isinstance(compared, Fault):
+        return replace(compared, key=("model", "reference"))
+    return changed(model, path=found, reference=compared)
 
 
 def resolve_source(source: settings.Source, where: Places) -> settings.Source | Fault:
@@ -68,6 +69,12 @@ def changed(section: Section, **values: object) -> Section:
     if all(getattr(section, name) == value for name, value in values.items()):
         return section
     return section.model_copy(update=values)
+
+
+def _find_model(given: str, where: Places) -> str | Fault:
+    if given.startswith("run:"):
+        return _newest_run(given.removeprefix("run:"), where)
+    return given if given == "scratch" else _find(given, where, "model")
 
 
 def _newest_run(name: str, where: Places) -> str | Fault:

@@ -128,6 +128,7 @@ def test_a_count_or_auto_is_one_fault_with_both_ways_out(value):
             "model.scratch.heads",
         ),
         ("method: sft\nmodel: {path: a/b, quantization: 4bit}\ndata: {train: x.jsonl}", "model.quantization"),
+        ("method: sft\nmodel: {path: a/b, reference: a/c}\ndata: {train: x.jsonl}", "model.reference"),
     ],
 )
 def test_settings_that_contradict_each_other_are_told(settings, key):

@@ -76,6 +76,18 @@ MATCH = "rewards: [{kind: exact_match}]\n"
 # ------------------------------------------------------------------------------------------------------- files
 
 
+@pytest.mark.parametrize(("reference", "words"), [("nowhere/at/all", "does not exist"), (".", "is no model folder")])
+def test_a_reference_that_is_no_model_is_told_as_a_model_is(tmp_path, rows, model, reference, words):
+    (tmp_path / "preset.yaml").write_text(
+        f"method: dpo\nmodel: {{path: {model}, reference: {reference}}}\ndata: {{train: 'task:arithmetic'}}\n"
+    )
+    with pytest.raises(PresetError) as caught:
+        launch.prepare(tmp_path / "preset.yaml", [], workspace=tmp_path / "workspace")
+    [fault] = caught.value.faults
+    assert fault.dotted == "model.reference"
+    assert words in fault.problem
+
+
 def test_a_good_file_has_no_fault_and_its_rows_are_counted(tmp_path, rows):
     [counted] = prepare(tmp_path, "sft", train=rows).survey.train
     assert (counted.rows, counted.is_exact) == (20, True)

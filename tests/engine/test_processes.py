@@ -82,7 +82,9 @@ def test_two_processes_give_the_sft_curve_of_one_and_only_the_first_writes(tmp_p
 def test_two_processes_give_the_dpo_curve_of_one(tmp_path: Path) -> None:
     pairs = str(running.uneven_pairs(tmp_path / "pairs.jsonl"))
     training = {"micro_batch_size": 3, "steps": 4, "eval_every": 2}
-    preset = running.dpo(data={"train": pairs, "eval": pairs}, training=training, dpo={"sft_weight": 0.5})
+    preset = running.dpo(
+        data={"train": pairs, "eval": pairs}, training=training, dpo={"sft_weight": 0.5, "reference": "cached"}
+    )
     one, two = running.done(tmp_path / "one", preset), with_two(tmp_path, preset)
     same = ["loss", "grad_norm", "rewards/accuracies", "rewards/margins", "logps/chosen", "entropy", "nll_loss"]
     assert_same_curve(two, one, [*same, "mean_token_accuracy", "num_tokens"])

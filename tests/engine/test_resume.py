@@ -27,6 +27,7 @@ RUNS: dict[str, Preset] = {
     "dpo with a frozen copy and held-out pairs": running.dpo(
         data={"eval": {**running.SUMS, "seed": 2, "rows": 10}}, training={"eval_every": 2}
     ),
+    "dpo with a reference kept on disk": running.dpo(dpo={"reference": "cached"}),
     "dpo of an adapter": running.dpo(model={"adapter": DROPOUT}, dpo={"loss": "ipo", "sft_weight": 0.5}),
     "grpo with a frozen copy": running.grpo(),
     "grpo of an adapter": running.grpo(model={"adapter": DROPOUT}, grpo={"beta": 0.1, "iterations": 2}),
