@@ -1,0 +1,158 @@
+"""Which model do people prefer: win rates with intervals, how many more judgements it takes, and a board of many."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.state import figures
+from workbench.state.agreement import Z95, Share
+
+Floats = NDArray[np.float64]
+
+RESAMPLES = 2000
+#: Standard normal quantile of a chance of 80% to see a difference that is there.
+Z_POWER = 0.8416212335729143
+#: Wins added to both sides of each pair that met, so that a model that never lost has a place on the board.
+PRIOR = 0.1
+ROUNDS = 500
+CLOSE_ENOUGH = 1e-9
+
+
+class Vote(NamedTuple):
+    """One judgement of two models' answers. score: 1 the second is better, 0 the first, 0.5 a tie.
+
+    prompt: judgements of one prompt are not independent, so they are resampled together.
+    """
+
+    prompt: str
+    first: str
+    second: str
+    score: float
+
+
+class Place(NamedTuple):
+    """A model on the board. strength: log-odds against the average model. low, high: its 95% interval."""
+
+    model: str
+    strength: float
+    low: float
+    high: float
+    votes: int
+
+
+def win_rate(prompts: Sequence[str], scores: Sequence[float], *, seed: int = 0) -> Share:
+    """Mean score with a 95% percentile bootstrap interval over prompts, Efron 1979.
+
+    prompts, scores: (n,), one entry a judgement; a tie counts half. 0 to 1 for no judgement.
+    """
+    if not prompts:
+        return Share(0, 0, 0.0, 1.0)
+    _, places = np.unique(np.asarray(prompts), return_inverse=True)
+    sums = np.bincount(places, weights=np.asarray(scores, dtype=np.float64))
+    counts = np.bincount(places).astype(np.float64)
+    weights = _resamples(sums.size, seed)
+    means = weights @ sums / (weights @ counts)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Share(float(sums.sum()), len(prompts), float(low), float(high))
+
+
+def votes_needed(rate: float) -> int:
+    """Judgements with which a true rate is told from one half, in 4 of 5 trials, at 95%: two-sided, one sample.
+
+    The usual normal approximation, Fleiss, Levin & Paik 2003, eq. 2.18 without its continuity correction.
+    """
+    distance = abs(rate - 0.5)
+    if distance < 1e-6:
+        return 10**9
+    return math.ceil(((Z95 * 0.5 + Z_POWER * math.sqrt(rate * (1 - rate))) / distance) ** 2)
+
+
+def sentence(name: str, rate: Share) -> str:
+    """A win rate as one would say it, and what would settle it."""
+    if not rate.total:
+        return f"Nobody has compared {name} yet."
+    shown = f"{name} is preferred in {figures.share(rate.value)} of {figures.count(rate.total)}"
+    interval = f"interval {_whole(rate.low)}\N{EN DASH}{_whole(rate.high)}%"
+    if rate.excludes(0.5):
+        return f"{shown}, {interval}: settled, {'better' if rate.value > 0.5 else 'worse'}."
+    missing = votes_needed(rate.value) - rate.total
+    if missing > 100_000:
+        return f"{shown}, {interval}: not settled, and so close that more judgements would hardly settle it."
+    if missing <= 0:
+        return f"{shown}, {interval}: not settled yet; a few more would be needed."
+    return f"{shown}, {interval}: not settled; about {figures.count(_rounded_up(missing))} more would be needed."
+
+
+def bradley_terry(wins: Sequence[Sequence[float]] | Floats, *, prior: float = 0.0) -> Floats:
+    """Strengths (k,) as log-odds with mean 0, by Hunter 2004 (doi:10.1214/aos/1079120141), eq. 3.
+
+    wins: (k, k), how often the row beat the column; a tie is half a win for both. prior: wins added to both sides of
+    each pair that met. Without a prior a model that never lost, or never won, has no finite strength.
+    """
+    counts = np.asarray(wins, dtype=np.float64)
+    met = counts + counts.T
+    counts = counts + prior * (met > 0)
+    met = counts + counts.T
+    won = counts.sum(axis=1)
+    skill = np.ones(len(counts))
+    for _ in range(ROUNDS):
+        before = skill
+        skill = won / np.maximum((met / (before[:, np.newaxis] + before)).sum(axis=1), 1e-12)
+        skill = np.maximum(skill, 1e-12)
+        skill /= np.exp(np.log(skill).mean())
+        if np.abs(np.log(skill / before)).max() < CLOSE_ENOUGH:
+            break
+    return np.asarray(np.log(skill), dtype=np.float64)
+
+
+def board(votes: Sequence[Vote], *, seed: int = 0, resamples: int = 200) -> list[Place]:
+    """All models, strongest first, with intervals from a bootstrap over prompts."""
+    models = sorted({name for vote in votes for name in (vote.first, vote.second)})
+    if len(models) < 2:
+        return []
+    at = {name: index for index, name in enumerate(models)}
+    _, prompts = np.unique(np.asarray([vote.prompt for vote in votes]), return_inverse=True)
+    first, second = (np.asarray([at[name] for name in side]) for side in _sides(votes))
+    scores = np.asarray([vote.score for vote in votes], dtype=np.float64)
+
+    def strengths(weight: Floats) -> Floats:
+        wins = np.zeros((len(models), len(models)))
+        np.add.at(wins, (second, first), weight * scores)
+        np.add.at(wins, (first, second), weight * (1 - scores))
+        return bradley_terry(wins, prior=PRIOR)
+
+    found = strengths(np.ones(len(votes)))
+    weights = _resamples(int(prompts.max()) + 1, seed, resamples)
+    spread = np.quantile(np.stack([strengths(weight[prompts]) for weight in weights]), [0.025, 0.975], axis=0)
+    counts = np.bincount(np.concatenate([first, second]), minlength=len(models))
+    places = [
+        Place(name, float(found[i]), float(spread[0, i]), float(spread[1, i]), int(counts[i]))
+        for i, name in enumerate(models)
+    ]
+    return sorted(places, key=lambda place: place.strength, reverse=True)
+
+
+def _sides(votes: Sequence[Vote]) -> tuple[list[str], list[str]]:
+    return [vote.first for vote in votes], [vote.second for vote in votes]
+
+
+def _resamples(size: int, seed: int, resamples: int = RESAMPLES) -> Floats:
+    """How often each of `size` prompts was drawn in each resample, (resamples, size)."""
+    generator = np.random.default_rng(seed)
+    drawn = generator.integers(0, size, (resamples, size), dtype=np.int32)
+    rows = np.arange(resamples, dtype=np.int64)[:, np.newaxis] * size
+    counted = np.bincount((drawn + rows).ravel(), minlength=resamples * size)
+    return counted.reshape(resamples, size).astype(np.float64)
+
+
+def _whole(share: float) -> str:
+    return f"{100 * share:.0f}"
+
+
+def _rounded_up(count: int) -> int:
+    """To the first digit, as an estimate has no more: 16 is 20, 163 is 200."""
+    unit = int(10 ** math.floor(math.log10(count)))
+    return -(-count // unit) * unit
