@@ -1,0 +1,284 @@
+"""One person judging one set: what is asked next, how it stands on the screen, and what was said of it.
+
+Nothing here writes: `judge`, `undo` and `redo` make the line for the log, and once it is on the disk `follow` goes on.
+All of it follows from the set and its log, so a sitting that was killed goes on where it stood.
+"""
+
+import statistics
+import time
+import uuid
+from collections import deque
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from engine.contract import labels_protocol as protocol
+from engine.contract.labels import Item, Judgement, LabelSet, Ranking, Redo, Retraction
+from engine.contract.labels_standing import Ledger
+
+Choice = Literal["left", "right", "tie", "both_bad", "skip", 1, 2, 3, 4, 5, 6, 7]
+#: The pace is the median of so many judgements: a slow one does not move it, and it follows how people get faster.
+RECENT = 20
+
+
+class Turn(NamedTuple):
+    """What is asked now. shown: candidate indices as they stand on the screen, from the left."""
+
+    item: Item
+    shown: tuple[int, ...]
+    is_repeat: bool
+
+
+class Taken(NamedTuple):
+    """How long an answer took, in seconds: since it was shown, and those of them that somebody was there."""
+
+    seconds: float
+    active: float
+
+
+class Progress(NamedTuple):
+    """done, total: items. pace: active seconds an item; NaN before the first. repeats: items that came twice."""
+
+    done: int
+    total: int
+    pace: float
+    repeats: int
+    repeats_alike: int
+
+    @property
+    def seconds_left(self) -> float:
+        return self.pace * (self.total - self.done)
+
+
+class RefusedError(ValueError):
+    """What cannot be said in this set, and why."""
+
+
+class Sitting:
+    """ledger: what was said so far, by anybody; it has each line before `follow` is called. guideline: its hash."""
+
+    def __init__(
+        self, settings: LabelSet, items: Sequence[Item], ledger: Ledger, labeller: str, guideline: str = ""
+    ) -> None:
+        self.settings = settings
+        self.labeller = labeller
+        self.guideline = guideline
+        self.is_flagged = False
+        self.note = ""
+        self._ledger = ledger
+        self._items: dict[str, Item] = {}
+        self._numbers: dict[str, int] = {}
+        self._order: list[str] = []
+        self._places: dict[str, int] = {}
+        self._at = 0
+        self._judged_by: dict[str, set[str]] = {}
+        self._mine: dict[str, None] = {}
+        self._repeats: dict[str, bool] = {}
+        self._paces: deque[float] = deque(maxlen=RECENT)
+        self._left = 0
+        self.turn: Turn | None = None
+        self._read_ledger()
+        self.add_items(items)
+
+    # ------------------------------------------------------------------------------------------------ what is asked
+
+    def add_items(self, items: Sequence[Item]) -> None:
+        """Items that came to the set, in its order. What is on the screen stays there."""
+        for item in items:
+            self._numbers[item.id] = len(self._items)
+            self._items[item.id] = item
+        self._order = protocol.sequence(self.settings.seed, self.labeller, list(self._items))
+        self._places = {item: place for place, item in enumerate(self._order)}
+        self._left = sum(map(self._is_wanted, self._order))
+        self._at = 0
+        if self.turn is None:
+            self._show_next()
+
+    @property
+    def progress(self) -> Progress:
+        pace = statistics.median(self._paces) if self._paces else float("nan")
+        alike = sum(self._repeats.values())
+        return Progress(len(self._mine), len(self._mine) + self._left, pace, len(self._repeats), alike)
+
+    @property
+    def takes_strength(self) -> bool:
+        """Whether how much better is asked for, beside which."""
+        return self.settings.protocol.scale == "graded"
+
+    @property
+    def undoable(self) -> Judgement | None:
+        """What undo would take back."""
+        return self._ledger.undoable(self.labeller)
+
+    @property
+    def redoable(self) -> Judgement | None:
+        """What redo would let stand again."""
+        return self._ledger.redoable(self.labeller)
+
+    @property
+    def said_before(self) -> Judgement | None:
+        """What was said of the item on show before it was taken back; None where redo concerns another one."""
+        undone = self.redoable
+        is_this = undone is not None and self.turn is not None and undone.item == self.turn.item.id
+        return undone if is_this else None
+
+    # ------------------------------------------------------------------------------------------------ what is said
+
+    def judge(self, choice: Choice, taken: Taken) -> Judgement:
+        """The line that says this of the pair on show. Raises RefusedError where the set does not allow it."""
+        turn = self._asked()
+        self._check(choice, len(turn.shown))
+        if choice == "both_bad" or choice == "skip":
+            return self._line(taken, outcome="both_bad" if choice == "both_bad" else "skipped")
+        if choice == "tie":
+            return self._line(taken, ranking=(turn.shown,))
+        default = self.settings.protocol.default_strength
+        key = {"left": 4 - default, "right": 4 + default}[choice] if isinstance(choice, str) else choice
+        ranking, strength = protocol.ranking_of(key, turn.shown)
+        return self._line(taken, ranking=ranking, strength=strength if self.takes_strength else None)
+
+    def rank(self, groups: Sequence[Sequence[int]], taken: Taken) -> Judgement:
+        """The line for a ranking. groups: places on the screen from 0, best first; places left out rank last."""
+        turn = self._asked()
+        ranking = [tuple(turn.shown[place] for place in group) for group in groups]
+        named = {index for group in ranking for index in group}
+        if rest := tuple(index for index in turn.shown if index not in named):
+            ranking.append(rest)
+        if len(ranking) == 1 and not self.settings.protocol.tie:
+            raise RefusedError("This set does not allow ties; say which is better, or skip.")
+        return self._line(taken, ranking=tuple(ranking))
+
+    def undo(self) -> Retraction | None:
+        """The line that takes back this person's last judgement, however long ago it was."""
+        last = self.undoable
+        return Retraction(judgement=last.id, labeller=self.labeller, time=time.time()) if last else None
+
+    def redo(self) -> Redo | None:
+        """The line that lets it stand again."""
+        undone = self.redoable
+        return Redo(judgement=undone.id, labeller=self.labeller, time=time.time()) if undone else None
+
+    def follow(self, concerned: Judgement) -> None:
+        """The ledger has a line about this judgement: go on to what is asked now."""
+        if not concerned.repeat:
+            self._follow_first(concerned)
+        self._read_repeats(concerned.item)
+        self._show_next()
+
+    # ------------------------------------------------------------------------------------------------------- within
+
+    def _asked(self) -> Turn:
+        if self.turn is None:
+            raise RefusedError("Everything here is judged.")
+        return self.turn
+
+    def _check(self, choice: Choice, shown: int) -> None:
+        rules = self.settings.protocol
+        if choice in ("tie", 4) and not rules.tie:
+            raise RefusedError("This set does not allow ties; say which is better, or skip.")
+        if choice == "both_bad" and not rules.both_bad:
+            raise RefusedError("This set does not allow “both bad”; say which is better, or skip.")
+        if shown != 2 and choice not in ("tie", "both_bad", "skip"):
+            raise RefusedError("There are more than two answers: choose the best by its number.")
+
+    def _line(
+        self,
+        taken: Taken,
+        *,
+        outcome: Literal["ranked", "both_bad", "skipped"] = "ranked",
+        ranking: Ranking = (),
+        strength: int | None = None,
+    ) -> Judgement:
+        turn = self._asked()
+        return Judgement(
+            id=uuid.uuid4().hex,
+            item=turn.item.id,
+            labeller=self.labeller,
+            outcome=outcome,
+            ranking=ranking,
+            shown=turn.shown,
+            strength=strength,
+            seconds=round(taken.seconds, 3),
+            active_seconds=round(taken.active, 3),
+            time=time.time(),
+            note=self.note,
+            flagged=self.is_flagged,
+            repeat=turn.is_repeat,
+            guideline=self.guideline,
+        )
+
+    def _read_ledger(self) -> None:
+        for judgement in self._ledger.standing():
+            self._judged_by.setdefault(judgement.item, set()).add(judgement.labeller)
+            if judgement.labeller == self.labeller:
+                self._mine[judgement.item] = None
+                self._note_pace(judgement)
+        for judgement in self._ledger.repeats():
+            if judgement.labeller == self.labeller:
+                self._read_repeats(judgement.item)
+
+    def _follow_first(self, concerned: Judgement) -> None:
+        item, judged_by = concerned.item, self._judged_by.setdefault(concerned.item, set())
+        was_wanted = self._is_wanted(item)
+        self._mine.pop(item, None)
+        if (standing := self._ledger.of(item, self.labeller)) is not None:
+            judged_by.add(self.labeller)
+            self._mine[item] = None
+            self._note_pace(standing)
+        else:
+            judged_by.discard(self.labeller)
+            self._at = min(self._at, self._places[item])
+            if self._paces:
+                self._paces.pop()
+        self._left += self._is_wanted(item) - was_wanted
+
+    def _read_repeats(self, item: str) -> None:
+        first, again = (self._ledger.of(item, self.labeller, repeat=repeat) for repeat in (False, True))
+        if first is not None and again is not None:
+            self._repeats[item] = are_alike(first, again)
+        else:
+            self._repeats.pop(item, None)
+
+    def _note_pace(self, judgement: Judgement) -> None:
+        if judgement.active_seconds is not None:
+            self._paces.append(judgement.active_seconds)
+
+    def _is_wanted(self, item: str) -> bool:
+        judged_by = self._judged_by.get(item)
+        if not judged_by:
+            return True
+        return protocol.is_wanted(self.settings.seed, item, self.labeller, judged_by, self.settings.protocol)
+
+    def _show_next(self) -> None:
+        item, is_repeat = self._next()
+        self.turn = None
+        self.is_flagged, self.note = False, ""
+        if item is None:
+            return
+        found = self._items[item]
+        shown = protocol.sides(
+            self.settings.seed,
+            self._numbers[item],
+            self.labeller,
+            candidates=len(found.candidates),
+            repeat=is_repeat,
+        )
+        self.turn = Turn(found, shown, is_repeat)
+        if (before := self.said_before) is not None:
+            self.is_flagged, self.note = before.flagged, before.note
+
+    def _next(self) -> tuple[str | None, bool]:
+        again = protocol.repeat_due(
+            self.settings.seed, self.labeller, list(self._mine), self._repeats, self.settings.protocol
+        )
+        if again is not None and again in self._items:
+            return again, True
+        while self._at < len(self._order) and not self._is_wanted(self._order[self._at]):
+            self._at += 1
+        return (self._order[self._at] if self._at < len(self._order) else None), False
+
+
+def are_alike(one: Judgement, other: Judgement) -> bool:
+    """Whether both say the same of the answers, by however much."""
+    return one.outcome == other.outcome and [set(group) for group in one.ranking] == [
+        set(group) for group in other.ranking
+    ]
