@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--theme", choices=["light", "dark", "system"], help="default: as it was left")
     parser.add_argument("--screenshot", type=Path, metavar="FILE", help="draw the window to a PNG file and end")
     parser.add_argument("--size", type=_size, default=SIZE, metavar="WxH", help="size of the picture, as 1440x900")
-    parser.add_argument("--page", choices=["runs", "presets", "help"], default="runs", help="page to open")
+    parser.add_argument("--page", choices=["runs", "presets", "judge", "help"], default="runs", help="page to open")
     parser.add_argument("--run", default="", metavar="NAME", help="run to show; default: what runs, or learned last")
     return parser
 

@@ -1,12 +1,13 @@
 """Every action of the window, one row each: shortcuts, menus, buttons, palette and help read this table."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from PySide6.QtCore import QEvent, QObject
+from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtGui import QKeyEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import QApplication, QWidget
 
@@ -23,13 +24,15 @@ def always() -> bool:
 @dataclass(frozen=True)
 class Command:
     """One action. shortcut: as Qt spells it, "" for none; several commands may share one if they are never
-    enabled together."""
+    enabled together. page: where the shortcut works, "" for everywhere: a bare letter or arrow belongs to one page,
+    and to its lists and text fields elsewhere."""
 
     id: str
     title: str
     shortcut: str
     run: Callable[[], None]
     enabled: Callable[[], bool] = always
+    page: str = ""
 
 
 class RunActions(Protocol):
@@ -61,12 +64,33 @@ class Frame(Protocol):
     def step_run(self, by: int) -> None: ...
     def reset_zoom(self) -> None: ...
     def preset_command(self, name: str) -> None: ...
+    @property
+    def is_judging(self) -> bool: ...
+    def judge(self, action: str) -> None: ...
+    def edit_keys(self) -> None: ...
     def close(self) -> bool: ...
 
 
 def table(frame: Frame, runs: RunActions) -> list[Command]:
     """All commands, in the order of the menus and the help page."""
-    return [*_run_commands(frame, runs), *_preset_commands(frame), *_window_commands(frame)]
+    return [*_run_commands(frame, runs), *_preset_commands(frame), *_judge_commands(frame), *_window_commands(frame)]
+
+
+def remapped(commands: list[Command], keys: Mapping[str, object]) -> tuple[list[Command], list[str]]:
+    """The table with a person's own keys, and what is wrong with them. keys: by id of a command, "" for no key."""
+    known = [command.id for command in commands]
+    taken: dict[str, str] = {}
+    faults = []
+    for name, key in keys.items():
+        sequence = QKeySequence(str(key)).toString() if isinstance(key, str | int) else ""
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            faults.append(f"there is no action {name}" + (f"; did you mean {near[0]}?" if near else ""))
+        elif not sequence and key != "":
+            faults.append(f"{name}: {key!r} is no key; write one as in U or Ctrl+J")
+        else:
+            taken[name] = sequence
+    return [replace(command, shortcut=taken.get(command.id, command.shortcut)) for command in commands], faults
 
 
 def _run_commands(frame: Frame, runs: RunActions) -> list[Command]:
@@ -124,14 +148,51 @@ def _preset_commands(frame: Frame) -> list[Command]:
     ]
 
 
+def _judge_commands(frame: Frame) -> list[Command]:
+    """What one says of a pair, a key each; the keys work on the page where the pair is."""
+
+    def is_judging() -> bool:
+        return frame.is_judging
+
+    rows = [
+        ("1", "A is much better, or answer 1", "1"),
+        ("2", "A is better, or answer 2", "2"),
+        ("3", "A is slightly better, or answer 3", "3"),
+        ("4", "A tie, or answer 4", "4"),
+        ("5", "B is slightly better, or answer 5", "5"),
+        ("6", "B is better, or answer 6", "6"),
+        ("7", "B is much better, or answer 7", "7"),
+        ("left", "Prefer A", "Left"),
+        ("right", "Prefer B", "Right"),
+        ("tie", "Both are alike", "Down"),
+        ("tie_too", "Both are alike (second key)", "T"),
+        ("both_bad", "Both are bad", "B"),
+        ("skip", "Skip this pair", "S"),
+        ("undo", "Undo the last judgement", "Z"),
+        ("redo", "Redo the judgement", "Shift+Z"),
+        ("flag", "Flag this pair", "F"),
+        ("note", "Note something about this pair", "N"),
+        ("rank", "Rank all answers, best first", "R"),
+        ("difference", "Show which words differ", "D"),
+        ("guideline", "Show the guideline", "?"),
+        ("pause", "Pause, or go on judging", "P"),
+    ]
+    return [
+        Command(f"judge.{action}", title, key, partial(frame.judge, action), is_judging, page="judge")
+        for action, title, key in rows
+    ]
+
+
 def _window_commands(frame: Frame) -> list[Command]:
     return [
         Command("page.runs", "Go to Runs", "Ctrl+1", lambda: frame.show_page("runs")),
         Command("page.presets", "Go to Presets", "Ctrl+2", lambda: frame.show_page("presets")),
+        Command("page.judge", "Go to Judge", "Ctrl+3", lambda: frame.show_page("judge")),
         Command("page.help", "Help", "F1", lambda: frame.show_page("help")),
         Command("window.palette", "Search or do…", "Ctrl+K", frame.open_palette),
         Command("window.back", "Back", "Esc", frame.go_back),
         Command("window.theme", "Switch between light and dark", "Ctrl+T", frame.toggle_theme),
+        Command("window.keys", "Change the keys", "", frame.edit_keys),
         Command("window.quit", "Quit; runs go on", "Ctrl+Q", lambda: _close(frame)),
     ]
 
@@ -145,21 +206,26 @@ class Keys(QObject):
 
     def __init__(self, window: QWidget, commands: list[Command]) -> None:
         super().__init__(window)
-        self._window = window
-        self._rows: dict[str, list[Command]] = {}
-        for command in commands:
-            for key in _spellings(command.shortcut):
-                self._rows.setdefault(key, []).append(command)
-        for key in self._rows:
-            QShortcut(QKeySequence(key), window, partial(self.press, key))
+        self._commands = commands
+        self._rows = self._by_key("")
+        for key, rows in self._rows.items():
+            QShortcut(QKeySequence(key), window, partial(_press, rows))
         if (application := QApplication.instance()) is not None:
             application.installEventFilter(self)
 
-    def press(self, key: str) -> None:
-        """Run the first enabled command of a shortcut."""
-        command = next((row for row in self._rows[key] if row.enabled()), None)
-        if command is not None:
-            command.run()
+    def attach(self, page: str, widget: QWidget) -> None:
+        """Make the keys of a page work while the keyboard's place is within `widget`."""
+        for key, rows in self._by_key(page).items():
+            shortcut = QShortcut(QKeySequence(key), widget, partial(_press, rows))
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+
+    def _by_key(self, page: str) -> dict[str, list[Command]]:
+        found: dict[str, list[Command]] = {}
+        for command in self._commands:
+            if command.page == page:
+                for key in _spellings(command.shortcut):
+                    found.setdefault(key, []).append(command)
+        return found
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802  Qt's name
         """Keep text fields from claiming a shortcut of ours, as Ctrl+K (delete to the end of the line) is one."""
@@ -171,9 +237,17 @@ class Keys(QObject):
         return False
 
 
+def _press(rows: list[Command]) -> None:
+    """Run the first enabled command of a shortcut."""
+    command = next((row for row in rows if row.enabled()), None)
+    if command is not None:
+        command.run()
+
+
 def shown_key(shortcut: str) -> str:
     """A shortcut as it is written on keyboards."""
-    return shortcut.replace("Return", "Enter")
+    arrows = {"Left": "←", "Right": "→", "Up": "↑", "Down": "↓"}
+    return arrows.get(shortcut, shortcut.replace("Return", "Enter"))
 
 
 def _spellings(shortcut: str) -> list[str]:

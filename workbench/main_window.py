@@ -4,21 +4,21 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from PySide6.QtCore import QByteArray, QTimer
-from PySide6.QtGui import QCloseEvent, QPaintEvent
+from PySide6.QtCore import QByteArray, QTimer, QUrl
+from PySide6.QtGui import QCloseEvent, QDesktopServices, QPaintEvent
 from PySide6.QtWidgets import QMainWindow, QStackedWidget, QWidget
 
+from engine.contract.labels import LabelDir
 from engine.contract.status import Status
 from workbench import theme
-from workbench.commands import Command, Keys, shown_key, table
+from workbench.commands import Keys, remapped, shown_key, table
 from workbench.error_reporting import ErrorReporter
-from workbench.io import engine_process, preset_files
-from workbench.io.run_feed import RunFeed
-from workbench.io.run_reader import RunReader
+from workbench.io import engine_process, key_file, preset_files
 from workbench.io.session import Session
 from workbench.io.workspace import Workspace, list_presets
 from workbench.state import figures
 from workbench.theme import Appearance, Theme
+from workbench.views import palette_entries
 from workbench.views.header import Header
 from workbench.views.help_page import HelpPage
 from workbench.views.labels import column, row
@@ -28,10 +28,11 @@ from workbench.views.runs_page import RunsPage
 from workbench.views.status_line import NoticeLine, StatusLine
 
 if TYPE_CHECKING:
+    from workbench.views.judge_page import JudgePage
     from workbench.views.preset_page import PresetPage
     from workbench.views.run_page import RunPage
 
-PAGES = [("runs", "Runs", "Ctrl+1"), ("presets", "Presets", "Ctrl+2")]
+PAGES = [("runs", "Runs", "Ctrl+1"), ("presets", "Presets", "Ctrl+2"), ("judge", "Judge", "Ctrl+3")]
 HELP = ("help", "Help", "F1")
 TITLES = {name: title for name, title, _ in [*PAGES, HELP]}
 SIZE = (1440, 900)
@@ -63,7 +64,9 @@ class MainWindow(QMainWindow):
         self.appearance = appearance
         self.errors = errors
         self._settings = workspace.settings()
-        self.commands = table(self, self.session)
+        keys, self._key_fault = key_file.read_keys(workspace.path)
+        self.commands, faults = remapped(table(self, self.session), keys)
+        self._key_fault = "\n".join([self._key_fault, *faults]).strip()
         self._by_id = {command.id: command for command in self.commands}
         self.keys = Keys(self, self.commands)
         self.rail = Rail(PAGES, HELP)
@@ -71,6 +74,7 @@ class MainWindow(QMainWindow):
         self.notice = NoticeLine()
         self.runs = RunsPage()
         self.presets: PresetPage | None = None
+        self.judging: JudgePage | None = None
         self.help: HelpPage | None = None
         self.status_line = StatusLine()
         self._stack = QStackedWidget()
@@ -108,6 +112,8 @@ class MainWindow(QMainWindow):
         """Out of what is open: the palette, a zoom or cursor, a page."""
         if self.palette_box.isVisible():
             self.palette_box.dismiss()
+        elif self.is_judging and self.judging is not None and self.judging.let_go():
+            self.judging.setFocus()
         elif self.page != "runs":
             self.show_page(self._before if self._before != self.page else "runs")
         elif self.runs.run is None or not self.runs.run.board.let_go():
@@ -117,7 +123,7 @@ class MainWindow(QMainWindow):
         if self.palette_box.isVisible():
             self.palette_box.dismiss()
         else:
-            self.palette_box.open([*self._command_entries(), *self._run_entries(), *self._preset_entries()])
+            self.palette_box.open(self._entries())
 
     def toggle_theme(self) -> None:
         self.appearance.choose("light" if self.appearance.theme.name == "dark" else "dark")
@@ -145,6 +151,17 @@ class MainWindow(QMainWindow):
         page = cast("PresetPage", self._build_page("presets"))
         {"run": page.run, "check": page.check, "save": page.save}[name]()
 
+    @property
+    def is_judging(self) -> bool:
+        return self.page == "judge" and self.judging is not None and self.judging.is_judging
+
+    def judge(self, action: str) -> None:
+        if self.judging is not None:
+            self.judging.act(action)
+
+    def edit_keys(self) -> None:
+        self.session.write_key_file({command.id: command.shortcut for command in self.commands})
+
     def run_command(self, command_id: str) -> None:
         command = self._by_id[command_id]
         if command.enabled():
@@ -167,6 +184,8 @@ class MainWindow(QMainWindow):
             text = "Another window shows this workspace too. Both work; each shows what the other starts."
             self.notice.say(text, is_error=False)
         self.status_line.show_part("workspace", f"workspace {self.session.workspace.shown}")
+        if self._key_fault:
+            self.notice.say(self._key_fault)
         self.session.readings.start()
         self._pulse.start()
 
@@ -214,18 +233,19 @@ class MainWindow(QMainWindow):
     def _join(self) -> None:
         self.rail.chosen.connect(self.show_page)
         self.header.search_wanted.connect(self.open_palette)
-        self.runs.run_chosen.connect(self._show_run)
+        self.runs.run_chosen.connect(self.session.show)
         self.runs.preset_wanted.connect(lambda: self.show_page("presets"))
         self.runs.tour_wanted.connect(lambda: self.run_command("tour.start"))
         self.runs.run_page_built.connect(self._join_run_page)
         session = self.session
         session.runs_changed.connect(self._runs_changed)
-        session.shown.connect(self._run_shown)
+        session.shown.connect(self.runs.show_run)
         session.arrived.connect(lambda: self.show_page("runs"))
         session.refused.connect(self._refused)
         session.planned.connect(lambda plan: self.notice.say(worded(plan), is_error=False))
         session.said.connect(lambda text: self.notice.say(text, details=text))
         session.busy.connect(self._show_busy)
+        session.key_file_ready.connect(self._open_key_file)
         session.readings.read.connect(self.header.show_readings)
         self.appearance.changed.connect(self._set_theme)
 
@@ -248,6 +268,8 @@ class MainWindow(QMainWindow):
             return self.help
         if name == "presets":
             return self.presets or self._build_preset_page()
+        if name == "judge":
+            return self.judging or self._build_judge_page()
         return self.runs
 
     def _build_preset_page(self) -> QWidget:
@@ -263,6 +285,18 @@ class MainWindow(QMainWindow):
         page.apply_theme(self.appearance.theme)
         if (kept := preset_files.read_unsaved(self.session.workspace.path)) is not None:
             page.open_text(kept.text, kept.name)
+        self._stack.addWidget(page)
+        return page
+
+    def _build_judge_page(self) -> QWidget:
+        from workbench.views.judge_page import JudgePage
+
+        keys = {c.id.removeprefix("judge."): shown_key(c.shortcut) for c in self.commands if c.page == "judge"}
+        page = self.judging = JudgePage(self.session.labelling, keys)
+        page.said.connect(self.notice.say)
+        page.preset_wanted.connect(self._open_text)
+        self.keys.attach("judge", page)
+        page.set_theme(self.appearance.theme)
         self._stack.addWidget(page)
         return page
 
@@ -286,20 +320,20 @@ class MainWindow(QMainWindow):
         first = found or index.first_to_show()
         return first.run.path if first is not None else None
 
-    def _show_run(self, path: Path) -> None:
-        self.session.show(path)
-
-    def _run_shown(self, feed: RunFeed, reader: RunReader) -> None:
-        self.runs.show_run(feed, reader)
-
     def _refused(self, refused: engine_process.Refused) -> None:
         self.show_page("presets")
         cast("PresetPage", self.presets).show_launch_faults(refused.faults)
 
     def _reuse(self, text: str) -> None:
-        page = cast("PresetPage", self._build_page("presets"))
-        page.open_text(text, f"{self.session.feed.run.name}-again" if self.session.feed else "new")
+        self._open_text(text, f"{self.session.feed.run.name}-again" if self.session.feed else "new")
+
+    def _open_text(self, text: str, name: str) -> None:
+        cast("PresetPage", self._build_page("presets")).open_text(text, name)
         self.show_page("presets")
+
+    def _open_key_file(self, path: Path) -> None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(path)))
+        self.notice.say(f"Keys are in {path}; changes count when the window is opened again.", is_error=False)
 
     def _keep_unsaved(self) -> None:
         if self.presets is not None:
@@ -322,31 +356,27 @@ class MainWindow(QMainWindow):
         self.runs.set_theme(colours)
         if self.presets is not None:
             self.presets.apply_theme(colours)
+        if self.judging is not None:
+            self.judging.set_theme(colours)
         self.setWindowIcon(theme.icon("plumb", colours.colour("accent"), 32))
 
     # ------------------------------------------------------------------------------------------ palette
 
-    def _command_entries(self) -> list[Entry]:
-        def entry(command: Command) -> Entry:
-            return Entry(command.title, "action", shown_key(command.shortcut), command.run, command.enabled())
-
-        return [entry(command) for command in self.commands if command.id != "window.palette"]
-
-    def _run_entries(self) -> list[Entry]:
-        def entry(path: Path, name: str, state: str) -> Entry:
-            return Entry(name, "run", f"{state}  {path.name[:15]}", lambda: self._open_run(path))
-
-        return [entry(s.run.path, s.run.name, s.status.state) for s in self.session.index.newest_first()]
-
-    def _preset_entries(self) -> list[Entry]:
-        def entry(path: Path) -> Entry:
-            return Entry(path.stem, "preset", path.parent.name, lambda: self._open_preset(path))
-
-        return [entry(path) for path in list_presets(self.session.workspace)]
+    def _entries(self) -> list[Entry]:
+        commands = (c for c in self.commands if c.id != "window.palette")
+        actions = [Entry(c.title, "action", shown_key(c.shortcut), c.run, c.enabled()) for c in commands]
+        runs = palette_entries.of_runs(self.session.index, self._open_run)
+        presets = palette_entries.of_presets(list_presets(self.session.workspace), self._open_preset)
+        sets = palette_entries.of_sets(self.session.labelling.sets, self._open_set)
+        return [*actions, *runs, *presets, *sets]
 
     def _open_run(self, path: Path) -> None:
         self.show_page("runs")
-        self._show_run(path)
+        self.session.show(path)
+
+    def _open_set(self, label_dir: LabelDir) -> None:
+        self.show_page("judge")
+        self.session.labelling.open(label_dir)
 
     def _open_preset(self, path: Path) -> None:
         self.show_page("presets")

@@ -19,6 +19,7 @@ class Frame:
         self.status = Status(state) if state else None
         self.run_path = Path("runs/1-a") if state else None
         self.is_touring = False
+        self.is_judging = page == "judge"
         self.done: list[str] = []
 
     def __getattr__(self, name: str) -> object:
@@ -51,7 +52,7 @@ def test_every_shortcut_is_one_that_a_keyboard_has() -> None:
         assert QKeySequence(command.shortcut).toString() == command.shortcut, command.id
 
 
-@pytest.mark.parametrize("page", ["runs", "presets", "help"])
+@pytest.mark.parametrize("page", ["runs", "presets", "judge", "help"])
 @pytest.mark.parametrize("state", [None, "starting", "running", "paused", "finished", "stopped", "failed", "crashed"])
 def test_no_key_means_two_things_at_once(state: State | None, page: str) -> None:
     frame = Frame(state, page)

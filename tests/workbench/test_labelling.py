@@ -221,7 +221,8 @@ def test_items_that_are_written_meanwhile_come_to_the_sitting(
         jsonl.append_line(label_dir.items, item.model_dump_json())
     qtbot.waitUntil(lambda: of.can_judge)
     assert of.sitting is not None
-    qtbot.waitUntil(lambda: of.sitting is not None and of.sitting.progress.total == 3)
+    sitting = of.sitting
+    qtbot.waitUntil(lambda: sitting.progress.total == 3)
     labelling.close()
 
 

@@ -12,6 +12,7 @@ from engine.contract import labels_log
 from engine.contract.labels import Judgement, LabelDir, Line
 from workbench.io import label_sets
 from workbench.io.background import Background
+from workbench.io.demo_set import make_demo
 from workbench.io.label_sets import Opened, Summary
 from workbench.state.active_time import ActiveTime
 from workbench.state.sitting import Choice, RefusedError, Sitting, Taken
@@ -41,18 +42,20 @@ class Labelling(QObject):
     """The sets of a workspace, and the one that is open. All that the pages can ask for is a method.
 
     listed: the summaries of all sets. happened: an Event of the sitting. failed: a sentence; what was asked was not
-    done and the pair stays. told: a sentence that is no fault. made: the name of a set that was just made.
+    done and the pair stays. told: a sentence that is no fault. renamed: who judges now.
     """
 
     listed = Signal(object)
     happened = Signal(object)
     failed = Signal(str)
     told = Signal(str)
+    renamed = Signal(str)
 
     def __init__(self, folder: Path, background: Background, labeller: str = "") -> None:
         super().__init__()
         self.folder = folder
         self.labeller = labeller or this_person()
+        self.sets: list[Summary] = []
         self.opened: Opened | None = None
         self.clock: ActiveTime | None = None
         self._background = background
@@ -77,7 +80,20 @@ class Labelling(QObject):
 
     def list_sets(self) -> None:
         """Emit `listed` with every set of the workspace; those that did not change are not read again."""
-        self._background.submit(self._summaries, self.listed.emit, lambda error: self.failed.emit(str(error)))
+        self._background.submit(self._summaries, self._listed, lambda error: self.failed.emit(str(error)))
+
+    def make_demo(self) -> None:
+        """Make the demo set and sit down with it."""
+        self._background.submit(lambda: make_demo(self.folder), self.open, self._could_not_open)
+
+    def judge_as(self, labeller: str) -> None:
+        """Judge under this name from now on; an empty one is the person who is logged in."""
+        labeller = labeller or this_person()
+        if labeller != self.labeller:
+            self.close_set()
+            self.labeller = labeller
+            self.list_sets()
+            self.renamed.emit(labeller)
 
     def open(self, label_dir: LabelDir) -> None:
         """Begin or go on with a sitting; `happened` says when it is there."""
@@ -201,6 +217,10 @@ class Labelling(QObject):
             if not had_turn:
                 self._start_clock()
             self.happened.emit(Event("grown"))
+
+    def _listed(self, found: list[Summary]) -> None:
+        self.sets = found
+        self.listed.emit(found)
 
     def _summaries(self) -> list[Summary]:
         found = []

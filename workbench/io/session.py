@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -10,9 +10,10 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from engine.contract import commands
 from engine.contract.commands import Ask
 from engine.contract.run_dir import RunDir
-from workbench.io import engine_process, preset_files
+from workbench.io import engine_process, key_file, preset_files
 from workbench.io.background import Background
 from workbench.io.engine_process import Answer, Failed, Refused, Started
+from workbench.io.labelling import Labelling
 from workbench.io.run_feed import RunFeed
 from workbench.io.run_reader import RunReader
 from workbench.io.runs_folder import RunsFolder, Scan
@@ -41,6 +42,7 @@ class Session(QObject):
     preset_saved = Signal(object, str)
     said = Signal(str)
     busy = Signal(str)
+    key_file_ready = Signal(object)
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
@@ -49,6 +51,7 @@ class Session(QObject):
         self.feed: RunFeed | None = None
         self.background = Background(threads=3)
         self.readings = SystemReadings(self.background)
+        self.labelling = Labelling(workspace.labels, self.background)
         self.is_alone = True
         self.has_looked = False
         self._folder = RunsFolder(workspace.runs, self.background)
@@ -73,6 +76,7 @@ class Session(QObject):
             timer.stop()
         if self.feed is not None:
             self.feed.close()
+        self.labelling.close()
         self.background.close()
         self.workspace.close()
 
@@ -134,6 +138,13 @@ class Session(QObject):
         """Remember what is typed and not saved, over a crash or a closed window."""
         workspace = self.workspace.path
         self.background.submit(lambda: preset_files.keep_unsaved(workspace, kept), lambda _: None, self._could_not_save)
+
+    def write_key_file(self, usual: Mapping[str, str]) -> None:
+        """Make the file for a person's own keys, if there is none; `key_file_ready` says where it is."""
+        workspace = self.workspace.path
+        self.background.submit(
+            lambda: key_file.write_template(workspace, usual), self.key_file_ready.emit, self._could_not_save
+        )
 
     def start_tour(self) -> None:
         """Start both tour runs; each is put on show as it appears."""

@@ -26,6 +26,10 @@ class Workspace:
         return self.path / "presets"
 
     @property
+    def labels(self) -> Path:
+        return self.path / "labels"
+
+    @property
     def shown(self) -> str:
         """The path as a person would type it."""
         try:

@@ -1,0 +1,361 @@
+"""The Judge page as a person uses it: a real window, real files, real keys."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QWidget
+
+from engine.contract.labels import Candidate, Item, Judgement, LabelDir
+from engine.contract.labels_log import read_judgements
+from engine.contract.labels_standing import standing
+from tests.workbench.label_sets import item, made
+from tests.workbench.opened import opened
+from workbench.io import key_file
+from workbench.main_window import MainWindow
+from workbench.views.judge_page import JudgePage
+
+SHIFT = Qt.KeyboardModifier.ShiftModifier
+NONE = Qt.KeyboardModifier.NoModifier
+HOSTILE = (
+    "<h1>big</h1><img src='file:///etc/hostname'> **bold** user\u202egnp.exe zero\u200bwidth \x1b[31mred\x1b[0m nul\0"
+)
+
+
+@pytest.fixture
+def label_dir(workspace: Path) -> LabelDir:
+    return made(workspace, guideline="Prefer what helps.")
+
+
+@pytest.fixture
+def window(qtbot: Any, workspace: Path, label_dir: LabelDir) -> Iterator[MainWindow]:
+    with opened(qtbot, workspace) as made_window:
+        sit(qtbot, made_window, label_dir)
+        yield made_window
+
+
+def sit(qtbot: Any, window: MainWindow, label_dir: LabelDir) -> None:
+    window.show_page("judge")
+    window.session.labelling.open(label_dir)
+    qtbot.waitUntil(lambda: window.is_judging)
+
+
+def page(window: MainWindow) -> JudgePage:
+    assert window.judging is not None
+    return window.judging
+
+
+def press(window: MainWindow, *keys: Qt.Key, modifiers: Qt.KeyboardModifier = NONE) -> None:
+    for key in keys:
+        found: QWidget | None = window.focusWidget()
+        QTest.keyClick(found or window, key, modifiers)
+
+
+def said(label_dir: LabelDir) -> list[Judgement]:
+    return standing(read_judgements(label_dir).lines)
+
+
+def texts(window: MainWindow) -> list[str]:
+    return [card.text.shown for card in page(window).sitting.answers.cards]
+
+
+def test_a_new_workspace_offers_the_demo_and_one_press_begins_it(qtbot: Any, workspace: Path) -> None:
+    with opened(qtbot, workspace) as window:
+        window.show_page("judge")
+        first = page(window).sets.first
+        qtbot.waitUntil(first.isVisible)
+        qtbot.mouseClick(first, Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda: window.is_judging)
+        assert "0 of 60" in page(window).sitting.facts
+        press(window, Qt.Key.Key_Left)
+        assert len(said(LabelDir(workspace / "labels" / "demo"))) == 1
+
+
+KEYS: list[tuple[Qt.Key, str, int | None]] = [
+    (Qt.Key.Key_1, "left", 3),
+    (Qt.Key.Key_2, "left", 2),
+    (Qt.Key.Key_3, "left", 1),
+    (Qt.Key.Key_4, "tie", None),
+    (Qt.Key.Key_5, "right", 1),
+    (Qt.Key.Key_6, "right", 2),
+    (Qt.Key.Key_7, "right", 3),
+    (Qt.Key.Key_Left, "left", 2),
+    (Qt.Key.Key_Right, "right", 2),
+    (Qt.Key.Key_Down, "tie", None),
+    (Qt.Key.Key_T, "tie", None),
+    (Qt.Key.Key_B, "both_bad", None),
+    (Qt.Key.Key_S, "skipped", None),
+]
+
+
+def meant(judgement: Judgement) -> str:
+    """left, right or tie as it stood on the screen; or what else it says."""
+    places = tuple(judgement.shown.index(index) for group in judgement.ranking[:1] for index in group)
+    return ("tie" if len(places) > 1 else ("left", "right")[places[0]]) if places else judgement.outcome
+
+
+def test_one_key_says_it_and_it_is_on_the_disk(window: MainWindow, label_dir: LabelDir) -> None:
+    for key, outcome, strength in KEYS:
+        press(window, key)
+        judgement = said(label_dir)[-1]
+        assert (meant(judgement), judgement.strength) == (outcome, strength)
+        assert page(window).sitting.saved == "saved"
+    assert len(said(label_dir)) == len(KEYS)
+
+
+def test_a_button_does_what_its_key_does(qtbot: Any, window: MainWindow, label_dir: LabelDir) -> None:
+    button = page(window).sitting.bar.button("6")
+    assert button is not None
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert [judgement.strength for judgement in said(label_dir)] == [2]
+
+
+def test_undo_and_redo_go_back_and_forth_on_the_screen_too(window: MainWindow, label_dir: LabelDir) -> None:
+    before = texts(window)
+    press(window, Qt.Key.Key_2)
+    after = texts(window)
+    press(window, Qt.Key.Key_Z)
+    assert texts(window) == before
+    assert said(label_dir) == []
+    press(window, Qt.Key.Key_Z, modifiers=SHIFT)
+    assert texts(window) == after
+    assert len(said(label_dir)) == 1
+
+
+def test_a_flag_and_a_note_are_typed_without_judging(window: MainWindow, label_dir: LabelDir) -> None:
+    press(window, Qt.Key.Key_F, Qt.Key.Key_N)
+    assert isinstance(window.focusWidget(), QLineEdit)
+    QTest.keyClicks(window.focusWidget(), "7 is bs")
+    assert said(label_dir) == []
+    press(window, Qt.Key.Key_Left, Qt.Key.Key_Return)
+    press(window, Qt.Key.Key_Left)
+    (judgement,) = said(label_dir)
+    assert (judgement.flagged, judgement.note) == (True, "7 is bs")
+
+
+def test_paused_the_answers_are_covered_and_keys_say_nothing(window: MainWindow, label_dir: LabelDir) -> None:
+    press(window, Qt.Key.Key_P, Qt.Key.Key_1)
+    assert not page(window).sitting.answers.isVisible()
+    assert said(label_dir) == []
+    press(window, Qt.Key.Key_P, Qt.Key.Key_1)
+    assert len(said(label_dir)) == 1
+
+
+def test_the_guideline_is_a_key_away_and_goes_away_with_escape(window: MainWindow) -> None:
+    press(window, Qt.Key.Key_Question)
+    assert page(window).sitting.aside.text == "Prefer what helps."
+    press(window, Qt.Key.Key_Escape)
+    assert page(window).sitting.answers.isVisible()
+
+
+def test_escape_leaves_the_sitting_and_frees_the_set(qtbot: Any, window: MainWindow) -> None:
+    press(window, Qt.Key.Key_1, Qt.Key.Key_Escape)
+    assert not window.is_judging
+    assert window.session.labelling.opened is None
+    sets = page(window).sets
+    qtbot.waitUntil(lambda: [summary.judged for summary in [sets.chosen] if summary] == [1])
+
+
+def test_keys_of_the_sitting_do_nothing_on_other_pages(window: MainWindow, label_dir: LabelDir) -> None:
+    window.show_page("runs")
+    press(window, Qt.Key.Key_1, Qt.Key.Key_Left, Qt.Key.Key_B)
+    assert said(label_dir) == []
+
+
+def test_nothing_on_the_screen_tells_who_wrote_what(window: MainWindow) -> None:
+    words = " ".join(part.text() for part in page(window).sitting.findChildren(QLabel))
+    assert "model" not in words.lower()
+    assert "step" not in words.lower()
+
+
+def test_hostile_text_is_shown_literally(qtbot: Any, workspace: Path) -> None:
+    label_dir = made(workspace, "hostile", [item(0, HOSTILE, "fine")])
+    with opened(qtbot, workspace) as window:
+        sit(qtbot, window, label_dir)
+        shown = max(texts(window), key=len)
+    assert shown == HOSTILE.replace("\u202e", "⟨202E⟩").replace("\u200b", "⟨200B⟩").replace("\x1b", "␛").replace(
+        "\0", "␀"
+    )
+
+
+def test_a_million_characters_do_not_stall(qtbot: Any, workspace: Path) -> None:
+    longs = [filling * (1_000_000 // len(filling)) for filling in ("word ", "a", "x\n", "\u202e<b>\0")]
+    label_dir = made(workspace, "long", [item(n, long, long[::-1]) for n, long in enumerate(longs)])
+    with opened(qtbot, workspace) as window:
+        sit(qtbot, window, label_dir)
+        answers = page(window).sitting.answers
+        took = []
+        for _ in longs:
+            began = len(texts(window)[0])
+            took += [timed(window, lambda: wheel(answers, -4800)) for _ in range(6)]
+            assert len(texts(window)[0]) > began
+            took.append(timed(window, lambda: press(window, Qt.Key.Key_1)))
+        assert max(took) < 0.25
+
+
+def wheel(widget: QWidget, notches: int) -> None:
+    centre = QPointF(widget.rect().center())
+    event = QWheelEvent(
+        centre,
+        QPointF(widget.mapToGlobal(centre.toPoint())),
+        QPoint(),
+        QPoint(0, notches),
+        Qt.MouseButton.NoButton,
+        NONE,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(widget, event)
+
+
+def timed(window: MainWindow, act: Any) -> float:
+    """Seconds until it is done and drawn."""
+    began = time.perf_counter()
+    act()
+    window.repaint()
+    QApplication.processEvents()
+    return time.perf_counter() - began
+
+
+def test_the_answers_scroll_together(qtbot: Any, workspace: Path) -> None:
+    label_dir = made(workspace, "long", [item(0, "one line\n" * 300, "another\n" * 200)])
+    with opened(qtbot, workspace) as window:
+        sit(qtbot, window, label_dir)
+        answers = page(window).sitting.answers
+        qtbot.wait(50)
+        wheel(answers.cards[0].text.viewport(), -600)
+        first, second = (card.text.verticalScrollBar().value() for card in answers.cards)
+        assert first == second > 0
+
+
+def test_the_difference_marks_words_and_no_others(window: MainWindow) -> None:
+    press(window, Qt.Key.Key_D)
+    cards = page(window).sitting.answers.cards
+    assert all(card.text.extraSelections() for card in cards)
+    press(window, Qt.Key.Key_D)
+    assert not any(card.text.extraSelections() for card in cards)
+
+
+def test_more_than_two_answers_are_ranked_digit_by_digit(qtbot: Any, workspace: Path) -> None:
+    answers = tuple(Candidate(text=f"answer {i}") for i in range(4))
+    label_dir = made(workspace, "many", [Item(id=f"i{n}", prompt="p", candidates=answers) for n in range(2)])
+    with opened(qtbot, workspace) as window:
+        sit(qtbot, window, label_dir)
+        press(window, Qt.Key.Key_R, Qt.Key.Key_3, Qt.Key.Key_1, Qt.Key.Key_Z, Qt.Key.Key_4, Qt.Key.Key_1)
+        (judgement,) = said(label_dir)
+        assert [judgement.shown.index(group[0]) for group in judgement.ranking] == [2, 3, 0, 1]
+        press(window, Qt.Key.Key_R, Qt.Key.Key_2)
+        best = said(label_dir)[1].ranking
+        assert [len(group) for group in best] == [1, 3]
+
+
+def test_the_end_says_so_and_offers_to_train(qtbot: Any, workspace: Path) -> None:
+    label_dir = made(workspace, "short", 3)
+    with opened(qtbot, workspace) as window:
+        sit(qtbot, window, label_dir)
+        press(window, Qt.Key.Key_1, Qt.Key.Key_1, Qt.Key.Key_7)
+        assert "Every pair is judged" in page(window).sitting.aside.text
+        page(window).sitting.aside.training_wanted.emit()
+        assert window.page == "presets"
+        assert window.presets is not None
+        assert "train: labels:short" in window.presets.draft.text
+        assert window.presets.draft.preset is not None
+
+
+def test_another_key_may_be_chosen_and_a_wrong_one_is_told(qtbot: Any, workspace: Path, label_dir: LabelDir) -> None:
+    (workspace / key_file.NAME).write_text("judge.undo: U\njudge.indo: X\n")
+    with opened(qtbot, workspace) as window:
+        assert "did you mean judge.undo?" in window.notice.sentence
+        sit(qtbot, window, label_dir)
+        press(window, Qt.Key.Key_1, Qt.Key.Key_Z)
+        assert len(said(label_dir)) == 1
+        press(window, Qt.Key.Key_U)
+        assert said(label_dir) == []
+
+
+def test_what_cannot_be_saved_stays_on_the_screen_with_a_sentence(
+    window: MainWindow, label_dir: LabelDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = texts(window)
+
+    def full(*_: object) -> int:
+        raise OSError(28, os.strerror(28))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", full)
+        press(window, Qt.Key.Key_1)
+    assert texts(window) == before
+    assert "Not saved" in page(window).sitting.failure
+    assert page(window).sitting.saved == ""
+    press(window, Qt.Key.Key_1)
+    assert page(window).sitting.failure == ""
+    assert len(said(label_dir)) == 1
+
+
+def test_the_next_pair_is_there_within_fifty_milliseconds_of_the_key(window: MainWindow, label_dir: LabelDir) -> None:
+    """Including fsync and drawing; the 95th percentile of 50, as the machine does other things too."""
+    took = [timed(window, lambda: press(window, Qt.Key.Key_2)) for _ in range(50)]
+    assert np.percentile(took, 95) < 0.05
+    assert len(said(label_dir)) >= 48
+
+
+#: Presses a key again and again in a real window, and names each judgement once the page shows it as saved.
+SITS = """
+import sys
+from pathlib import Path
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+from engine.contract.labels import LabelDir
+from workbench.error_reporting import ErrorReporter
+from workbench.io.workspace import Workspace
+from workbench.main_window import MainWindow
+from workbench.theme import Appearance
+
+application = QApplication([])
+workspace = Path(sys.argv[1])
+window = MainWindow(Workspace(workspace), Appearance(application, "light"), ErrorReporter(workspace / "logs"))
+window.start()
+window.show()
+window.show_page("judge")
+labelling = window.session.labelling
+labelling.open(LabelDir(workspace / "labels" / "demo"))
+while not window.is_judging:
+    application.processEvents()
+print(labelling.sitting.turn.item.id, flush=True)
+while labelling.sitting.turn is not None:
+    asked = labelling.sitting.turn.item.id
+    QTest.keyClick(window.focusWidget(), Qt.Key.Key_2)
+    application.processEvents()
+    if window.judging.sitting.saved == "saved":
+        print(asked, flush=True)
+"""
+
+
+@pytest.mark.parametrize("moments", [1, pytest.param(50, marks=pytest.mark.slow)])
+def test_a_window_killed_right_after_a_key_comes_back_at_the_right_pair(workspace: Path, moments: int) -> None:
+    label_dir = made(workspace, items=moments * 60, repeats=0)
+    for moment in range(moments):
+        child = subprocess.Popen([sys.executable, "-c", SITS, str(workspace)], stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        before = {judgement.item for judgement in said(label_dir)}
+        first = child.stdout.readline().strip()
+        assert first not in before
+        for _ in range(1 + moment % 7):
+            child.stdout.readline()
+        child.send_signal(signal.SIGKILL)
+        rest = child.stdout.read().split("\n")[:-1]
+        child.wait()
+        child.stdout.close()
+        there = {judgement.item for judgement in said(label_dir)}
+        assert before | {first, *rest} <= there

@@ -1,0 +1,54 @@
+"""The preset that learns from a set's judgements, as a person would begin to write it."""
+
+from typing import Literal
+
+Method = Literal["reward_model", "dpo"]
+
+#: Fewer steps than this teach nothing; four times through the pairs is what the shipped presets do.
+LEAST_STEPS = 10
+PASSES = 4
+BATCH = 8
+
+HEAD: dict[Method, str] = {
+    "dpo": "# The model learns to prefer what you preferred",
+    "reward_model": "# A reward model learns to score answers as you judged them",
+}
+MODEL: dict[Method, str] = {
+    "dpo": """\
+  # With the adapter switched off the same weights are the
+  # reference: no second model in memory.
+""",
+    "reward_model": "",
+}
+RATE: dict[Method, str] = {"dpo": "5e-5", "reward_model": "1e-4"}
+
+
+def preset_for(name: str, method: Method, judged: int) -> str:
+    """YAML to edit and run. judged: how many judgements there are to learn from."""
+    steps = max(PASSES * judged // BATCH, LEAST_STEPS)
+    return f"""\
+{HEAD[method]}
+method: {method}
+name: {name}-{method.replace("_", "-")}
+
+model:
+  path: HuggingFaceTB/SmolLM2-135M-Instruct
+{MODEL[method]}\
+  adapter: {{rank: 16, alpha: 32}}
+
+data:
+  # The judgements that stand when the run starts; the run
+  # keeps a copy of them.
+  train: labels:{name}
+  max_length: 512
+
+optimizer:
+  learning_rate: {RATE[method]}
+  warmup_steps: 3
+
+training:
+  # {PASSES} times through {judged} pairs.
+  steps: {steps}
+  batch_size: {BATCH}
+  checkpoint_every: {max(steps // 2, 1)}
+"""

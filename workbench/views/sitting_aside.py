@@ -1,0 +1,67 @@
+"""What stands in place of the answers for a while: the guideline, a pause, the end."""
+
+from typing import Literal
+
+from PySide6.QtCore import QUrl, Signal
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QFrame, QPushButton
+
+from workbench import theme
+from workbench.io.label_sets import Opened
+from workbench.views.labels import column, label, row
+
+What = Literal["", "guideline", "pause", "done"]
+
+TITLES: dict[What, str] = {"guideline": "Guideline", "pause": "Paused", "done": "Done"}
+PAUSED = "The clock stands still and the answers are covered. The same key goes on."
+DONE = "Every pair is judged. Undo still goes back as far as you like."
+WAITING = "There is no pair yet. Those that are being written will appear by themselves."
+
+
+class SittingAside(QFrame):
+    """quality_wanted, training_wanted: the person wants to see how good the labels are, or to train on them."""
+
+    quality_wanted = Signal()
+    training_wanted = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        theme.set_role(self, "card")
+        self.what: What = ""
+        self._title = label(role="title")
+        self._text = label(wrap=True, selectable=True)
+        self._file = QPushButton("Open its file")
+        self._quality = QPushButton("How good are these labels?")
+        self._train = QPushButton("Train on these")
+        theme.set_role(self._quality, "primary")
+        layout = column(self._title, self._text, space=3)
+        layout.addLayout(row(self._quality, self._train, self._file, None))
+        layout.addStretch(1)
+        layout.setContentsMargins(theme.SPACE[5], theme.SPACE[4], theme.SPACE[5], theme.SPACE[4])
+        self.setLayout(layout)
+        self._guideline = QUrl()
+        self._file.clicked.connect(lambda: QDesktopServices.openUrl(self._guideline))
+        self._quality.clicked.connect(self.quality_wanted)
+        self._train.clicked.connect(self.training_wanted)
+
+    def show_what(self, what: What, opened: Opened) -> None:
+        self.what = what
+        self._guideline = QUrl.fromLocalFile(str(opened.label_dir.guideline))
+        is_done = what == "done" and opened.sitting.progress.done > 0
+        self._file.setVisible(what == "guideline")
+        self._quality.setVisible(is_done)
+        self._train.setVisible(is_done)
+        self._title.setText(TITLES.get(what, "") if is_done or what != "done" else "Nothing to judge yet")
+        self._text.setText(_words(what, opened))
+
+    @property
+    def text(self) -> str:
+        return self._text.text()
+
+
+def _words(what: What, opened: Opened) -> str:
+    if what == "guideline":
+        return opened.guideline or f"Nothing was written down yet; {opened.label_dir.guideline} is the place for it."
+    if what == "pause":
+        return PAUSED
+    return DONE if opened.sitting.progress.done else WAITING
