@@ -5,12 +5,13 @@ A prompt's positions and the padding never meet the vocabulary. At 32,000 words 
 
 import inspect
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from engine import virtual_tokens
 from engine.packing import Line, line_inputs, reads_lines
 
 #: Logits held at once: 2**25 float32 are 128 MiB. Beyond it the head works in chunks and is computed again in backward.
@@ -61,7 +62,8 @@ class TokenScorer(nn.Module):
 
     def reads_lines(self) -> bool:
         """Whether rows may be scored in a line; see packing.py."""
-        return self.head is not None and reads_lines(self.head.backbone)
+        is_bare = not virtual_tokens.has_virtual_tokens(self.model)
+        return self.head is not None and is_bare and reads_lines(self.head.backbone)
 
     def _hidden_of_line(self, rows: Rows, line: Line) -> Tensor:
         """(tokens of the line, width)."""
@@ -72,17 +74,13 @@ class TokenScorer(nn.Module):
     def _hidden(self, rows: Rows) -> Tensor:
         """(B, T, width), or with a head that cannot be split off, logits (B, T, vocabulary)."""
         positions = (rows.is_token.long().cumsum(dim=1) - 1).clamp(min=0)
-        inputs = {"input_ids": rows.input_ids, "attention_mask": rows.is_token.long(), "use_cache": False}
-        if self.head is None:
-            logits: Tensor = self.model(**inputs, **self._positions(self.model, positions)).logits
-            return logits
-        backbone = self.head.backbone
-        hidden: Tensor = backbone(**inputs, **self._positions(backbone, positions)).last_hidden_state
-        return hidden
-
-    @staticmethod
-    def _positions(module: nn.Module, positions: Tensor) -> dict[str, Tensor]:
-        return {"position_ids": positions} if takes_positions(module) else {}
+        causal = virtual_tokens.base_of(self.model)
+        reader = causal if self.head is None else self.head.backbone
+        placed = positions if takes_positions(reader) else None
+        inputs = virtual_tokens.inputs(self.model, rows.input_ids, rows.is_token, placed)
+        output = reader(**inputs.given, use_cache=False)
+        read: Tensor = output.logits if self.head is None else output.last_hidden_state
+        return read[:, inputs.skip :]
 
     def _score(self, hidden: Tensor, targets: Tensor, temperature: float) -> TokenScores:
         vocabulary = hidden.shape[-1] if self.head is None else self.head.vocabulary
@@ -149,8 +147,7 @@ def split_head(model: nn.Module) -> Head | None:
     Architectures scale and cap their logits in their own ways, so the split is believed only after it has given the
     model's own logits on a few tokens.
     """
-    unwrap = getattr(model, "get_base_model", None)  # peft's wrapper has one
-    causal: Any = model if unwrap is None else unwrap()
+    causal = virtual_tokens.base_of(model)
     backbone = getattr(causal, getattr(causal, "base_model_prefix", "") or "", None)
     projection = causal.get_output_embeddings() if hasattr(causal, "get_output_embeddings") else None
     if not isinstance(backbone, nn.Module) or not isinstance(projection, nn.Linear):

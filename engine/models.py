@@ -12,11 +12,13 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from engine.adapters import add_adapter, merged
 from engine.checkpoint import is_whole, newest_whole, put_in_place, save_model
 from engine.contract import settings
 from engine.contract.preset import load_preset
 from engine.contract.run_dir import RunDir, is_run_dir, read_json
 from engine.data.byte_tokenizer import byte_tokenizer
+from engine.virtual_tokens import count
 
 #: Within a run: the model an adapter was trained on, where it exists nowhere else.
 MERGED_BASE = "base"
@@ -55,9 +57,9 @@ class Policy:
 
     @property
     def context(self) -> int | None:
-        """The longest sequence the model can read, where it says so."""
+        """The longest sequence the model can read, where it says so; virtual tokens take their part of it."""
         limit = getattr(self.model.config, "max_position_embeddings", None)
-        return limit if isinstance(limit, int) else None
+        return limit - count(self.model) if isinstance(limit, int) else None
 
 
 def load_policy(
@@ -72,17 +74,17 @@ def load_policy(
     """Load or build the model that `preset` names, add the adapter, keep a reference if asked.
 
     A weight that is trained is kept in float32; a frozen one, as under an adapter, in `dtype`.
-    merged_base: where the frozen model is kept if it exists nowhere else, being a model and an earlier adapter merged.
-    Raises ModelError for a model that cannot be opened.
+    merged_base: where a frozen model is kept that exists nowhere else: from scratch, or with an adapter in it.
+    Raises ModelError for a model that cannot be opened, AdapterError for one that cannot take the adapter.
     """
     weights = dtype if preset.adapter is not None else torch.float32
     model, tokenizer = open_model(preset, dtype=weights, seed=seed)
     model.to(device)  # type: ignore[arg-type]
     _check_vocabulary(model, tokenizer)
     if preset.adapter is not None:
-        if _is_adapter(locate(preset.path)):
+        if preset.path == "scratch" or _is_adapter(locate(preset.path)):
             _keep_base(model, tokenizer, merged_base)
-        model = _with_adapter(model, preset.adapter)  # type: ignore[assignment]
+        model = add_adapter(model, preset.adapter, tokenizer, seed=seed)  # type: ignore[assignment]
     has_adapter = preset.adapter is not None
     reference = None
     if with_reference and (preset.reference is not None or not has_adapter):
@@ -204,28 +206,12 @@ def _from_scratch(scratch: settings.Scratch, seed: int, dtype: torch.dtype) -> P
     return model
 
 
-def _with_adapter(model: PreTrainedModel, adapter: settings.Adapter) -> nn.Module:
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(
-        r=adapter.rank,
-        lora_alpha=adapter.alpha,  # type: ignore[arg-type]  # peft takes a float, and says int
-        lora_dropout=adapter.dropout,
-        target_modules=adapter.targets,
-        task_type="CAUSAL_LM",
-    )
-    try:
-        return get_peft_model(model, config)
-    except ValueError as error:
-        raise ModelError(f"model.adapter.targets: {error}") from error
-
-
 def _with_merged_adapter(
     folder: Path, preset: settings.Model, dtype: torch.dtype
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Training goes on from an adapter and its model merged."""
     model, tokenizer = _adapter_on_its_base(folder, preset, dtype)
-    return model.merge_and_unload(), tokenizer
+    return merged(model, str(folder)), tokenizer
 
 
 def _adapter_on_its_base(

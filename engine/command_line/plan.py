@@ -10,7 +10,7 @@ def as_lines(prepared: Prepared) -> list[str]:
     """The plan for a person."""
     preset, survey = prepared.preset, prepared.survey
     adapter = preset.model.adapter
-    weights = "all weights" if adapter is None else f"a {adapter.kind} adapter of rank {adapter.rank}"
+    weights = "all weights" if adapter is None else adapter.described
     size = "" if survey.parameters is None else f", {estimates.count(survey.parameters)} parameters"
     training = preset.training
     lines = [

@@ -172,6 +172,7 @@ def _crossed(preset: Preset) -> list[Fault]:
     if model.quantization != "none" and model.adapter is None:
         remedy = "add model.adapter, or set quantization to none"
         found.append(Fault(("model", "quantization"), model.quantization, "cannot train all weights", remedy))
+    found += _crossed_adapter(preset)
     if training.batch_size % training.processes:
         given = f"{training.batch_size} rows over {training.processes} processes"
         found.append(Fault(("training", "batch_size"), given, "cannot be shared evenly", "use a multiple of processes"))
@@ -187,6 +188,25 @@ def _crossed(preset: Preset) -> list[Fault]:
 def _compares(preset: Preset) -> bool:
     """Whether the policy is compared with a reference."""
     return isinstance(preset, DpoPreset) or (isinstance(preset, GrpoPreset) and preset.grpo.beta > 0)
+
+
+def _crossed_adapter(preset: Preset) -> list[Fault]:
+    """Settings of an adapter that its kind does not have; one that says no more than the default is let be."""
+    adapter = preset.model.adapter
+    if adapter is None:
+        return []
+    found = []
+    for name, field in settings.Adapter.model_fields.items():
+        about = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        wanted = str(about.get("needs") or f"kind={adapter.kind}").removeprefix("kind=").split("|")
+        value = getattr(adapter, name)
+        if adapter.kind not in wanted and value != field.default:
+            problem, remedy = f"has no effect on {adapter.kind}", f"leave it out, or use one of {', '.join(wanted)}"
+            found.append(Fault(("model", "adapter", name), faults.shown(value), problem, remedy))
+    if adapter.kind == "prefix_tuning" and preset.training.gradient_checkpointing:
+        key, problem = ("training", "gradient_checkpointing"), "would compute without the prefix"
+        found.append(Fault(key, "true", problem, "set it to false, or use prompt_tuning or lora"))
+    return found
 
 
 def _crossed_dpo(preset: DpoPreset) -> list[Fault]:

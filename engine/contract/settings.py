@@ -15,7 +15,7 @@ def setting(
 ) -> Any:
     """A field with a one-line help, its unit, and bounds as pydantic spells them (gt, ge, lt, le, min_length).
 
-    needs: the sibling setting, as `key` or `key=value`, without which this one has no effect.
+    needs: the sibling setting, as `key`, `key=value` or `key=one|other`, without which this one has no effect.
     main: one of the few that a form shows at first sight.
     """
     about: dict[str, JsonValue] = {"unit": unit, "needs": needs, "main": main}
@@ -35,12 +35,45 @@ class Scratch(BaseModel, **STRICT):
     tokenizer: Literal["bytes"] = setting("bytes", "every byte is a token; nothing to download")
 
 
+#: Kinds of adapter: matrices beside the weights, and virtual tokens before every row.
+LOW_RANK = "kind=lora|dora|rslora"
+VIRTUAL = "kind=prompt_tuning|prefix_tuning"
+
+
 class Adapter(BaseModel, **STRICT):
-    kind: Literal["lora"] = setting("lora", "low-rank matrices beside the frozen weights (arXiv:2106.09685)")
-    rank: int = setting(16, "rank of the added matrices", ge=1, le=1024)
-    alpha: float = setting(32.0, "scale of the added matrices; they count alpha / rank", gt=0)
-    dropout: float = setting(0.0, "share of adapter inputs dropped; off wherever a policy is compared", ge=0, lt=1)
-    targets: str | list[str] = setting("all-linear", "layers that get one: all-linear, or a list of names")
+    kind: Literal["lora", "dora", "rslora", "prompt_tuning", "prefix_tuning"] = setting(
+        "lora",
+        "what is trained: low-rank matrices (LoRA 2106.09685, DoRA 2402.09353, rsLoRA 2312.03732) or virtual tokens"
+        " (prompt tuning 2104.08691, prefix tuning 2101.00190)",
+    )
+    rank: int = setting(16, "rank of the added matrices", needs=LOW_RANK, ge=1, le=1024)
+    alpha: float = setting(
+        32.0, "scale of the added matrices; they count alpha / rank, for rslora alpha / √rank", needs=LOW_RANK, gt=0
+    )
+    dropout: float = setting(
+        0.0, "share of adapter inputs dropped; off wherever a policy is compared", needs=LOW_RANK, ge=0, lt=1
+    )
+    targets: str | list[str] = setting(
+        "all-linear", "layers that get one: all-linear, or a list of names", needs=LOW_RANK
+    )
+    virtual_tokens: int = setting(
+        20, "trained tokens before every row; the model reads so many less", unit="tokens", needs=VIRTUAL, ge=1, le=4096
+    )
+    init_text: str | None = setting(
+        None, "what the virtual tokens begin as; empty = random words", needs=VIRTUAL, min_length=1
+    )
+
+    @property
+    def is_low_rank(self) -> bool:
+        return self.kind in ("lora", "dora", "rslora")
+
+    @property
+    def described(self) -> str:
+        """What is trained, in a few words."""
+        if not self.is_low_rank:
+            return f"{self.kind.replace('_', ' ')} with {self.virtual_tokens} virtual tokens"
+        names = {"lora": "LoRA", "dora": "DoRA", "rslora": "rank-stabilised LoRA"}
+        return f"{names[self.kind]} rank {self.rank}"
 
 
 class Model(BaseModel, **STRICT):

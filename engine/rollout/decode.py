@@ -5,12 +5,13 @@ neighbours in the batch, nor on how many processes share the work, nor on whethe
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from engine import virtual_tokens
 from engine.contract.settings import Rollout as RolloutSettings
 from engine.logprobs import takes_positions
 from engine.models import Policy
@@ -66,23 +67,24 @@ class _Batch:
     def __init__(
         self, policy: Policy, prompts: Sequence[list[int]], per_prompt: int, device: torch.device, longest: int
     ) -> None:
-        self._model = policy.model
-        causal: Any = self._model.get_base_model() if policy.has_adapter else self._model  # type: ignore[operator]
-        self._takes_positions = takes_positions(causal)
+        self._model = virtual_tokens.base_of(policy.model)
+        self._takes_positions = takes_positions(self._model)
         pad = policy.tokenizer.pad_token_id or 0
         width = max(len(prompt) for prompt in prompts)
         ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=device)  # (prompts, width)
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
-        self._cache = DynamicCache(config=causal.config)
-        self._mask = mask
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        first = self._forward(ids, positions)
+        inputs = virtual_tokens.inputs(policy.model, ids, mask, positions if self._takes_positions else None)
+        prefix = inputs.given.pop("past_key_values", None)  # a trained one is a cache already
+        self._cache = DynamicCache(config=self._model.config) if prefix is None else prefix
+        first = self._forward(**inputs.given)
+        mask, virtual = inputs.given["attention_mask"], virtual_tokens.count(policy.model)
         total = len(prompts) * per_prompt
         self.logits = first.repeat_interleave(per_prompt, dim=0)  # (rows, vocabulary)
         if per_prompt > 1:
             self._cache.batch_repeat_interleave(per_prompt)
         self._mask = mask.repeat_interleave(per_prompt, dim=0)
-        self._position = (positions[:, -1] + 1).repeat_interleave(per_prompt)
+        self._position = (positions[:, -1] + 1 + virtual).repeat_interleave(per_prompt)
         #: Index of each row of the batch among all answers.
         self.rows = torch.arange(total, device=device)
         self._is_done = torch.zeros(total, dtype=torch.bool, device=device)
@@ -109,7 +111,8 @@ class _Batch:
         if float(self._is_done.float().mean()) >= WORTH_COMPACTING:
             self._compact(torch.nonzero(~self._is_done).squeeze(-1))
         self._mask = torch.cat([self._mask, torch.ones_like(self._mask[:, :1])], dim=1)
-        self.logits = self._forward(self._tokens[:, None], self._position[:, None])
+        placed = {"position_ids": self._position[:, None]} if self._takes_positions else {}
+        self.logits = self._forward(input_ids=self._tokens[:, None], attention_mask=self._mask, **placed)
         self._position = self._position + 1
         return True
 
@@ -127,17 +130,9 @@ class _Batch:
         self.rows, self._tokens = self.rows[keep], self._tokens[keep]
         self._is_done = self._is_done[keep]
 
-    def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
-        """Logits after the last of `ids` (rows, n): (rows, vocabulary). The cache grows by n."""
-        given = {"position_ids": positions} if self._takes_positions else {}
-        output = self._model(
-            input_ids=ids,
-            attention_mask=self._mask,
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-            **given,
-        )
+    def _forward(self, **given: Tensor) -> Tensor:
+        """Logits after the last of what is given, (rows, n): (rows, vocabulary). The cache grows by n."""
+        output = self._model(**given, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
         logits: Tensor = output.logits[:, -1]
         return logits
 

@@ -35,8 +35,9 @@ def checkpoint_bytes(model: settings.Model) -> int:
     """What one checkpoint will take on disk, roughly; 0 where nobody knows."""
     weights = _weight_bytes(model)
     if model.adapter is not None:
-        # An adapter of rank 16 is a few hundredths of the weights it stands beside.
-        return COPIES_WITH_OPTIMIZER * weights * model.adapter.rank // 512
+        # An adapter of rank 16 is a few hundredths of the weights it stands beside; a virtual token far less.
+        share = model.adapter.rank / 512 if model.adapter.is_low_rank else model.adapter.virtual_tokens / 4096
+        return round(COPIES_WITH_OPTIMIZER * weights * share)
     return COPIES_WITH_OPTIMIZER * weights
 
 

@@ -150,9 +150,12 @@ def device_faults(model: settings.Model) -> Iterator[Fault]:
             yield Fault(key, device, f"this machine has {present} NVIDIA devices, from cuda:0 on", "use cuda")
     if device == "mps" and not estimates.has_apple_gpu():
         yield Fault(key, device, "this machine is no Mac with an Apple GPU", "use auto or cpu")
-    if model.quantization != "none" and importlib.util.find_spec("bitsandbytes") is None:
+    key, bits = ("model", "quantization"), model.quantization
+    if bits != "none" and not runs_on_gpu(device):
+        yield Fault(key, bits, "needs an NVIDIA GPU, and this run has none", "use none, or model.device cuda")
+    elif bits != "none" and importlib.util.find_spec("bitsandbytes") is None:
         remedy = 'pip install "plumbline-workbench[quantization]"'
-        yield Fault(("model", "quantization"), model.quantization, "needs one more package", remedy)
+        yield Fault(key, bits, "needs one more package", remedy)
 
 
 def runs_on_gpu(device: str) -> bool:

@@ -118,6 +118,9 @@ def test_a_count_or_auto_is_one_fault_with_both_ways_out(value):
     assert "auto" in found[0].problem
 
 
+ADAPTER = "method: sft\ndata: {train: x.jsonl}\nmodel: {path: a/b, adapter:"
+
+
 @pytest.mark.parametrize(
     ("settings", "key"),
     [
@@ -129,6 +132,13 @@ def test_a_count_or_auto_is_one_fault_with_both_ways_out(value):
         ),
         ("method: sft\nmodel: {path: a/b, quantization: 4bit}\ndata: {train: x.jsonl}", "model.quantization"),
         ("method: sft\nmodel: {path: a/b, reference: a/c}\ndata: {train: x.jsonl}", "model.reference"),
+        (f"{ADAPTER} {{kind: prompt_tuning, rank: 8}}}}", "model.adapter.rank"),
+        (f"{ADAPTER} {{kind: dora, virtual_tokens: 8}}}}", "model.adapter.virtual_tokens"),
+        (f"{ADAPTER} {{kind: lora, init_text: hello}}}}", "model.adapter.init_text"),
+        (
+            f"{ADAPTER} {{kind: prefix_tuning}}}}\ntraining: {{gradient_checkpointing: true}}",
+            "training.gradient_checkpointing",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_told(settings, key):

@@ -53,6 +53,14 @@ WORDS = [
     "llllllllllll",
 ]
 LORA = {"kind": "lora", "rank": 4, "alpha": 8.0, "dropout": 0.0, "targets": "all-linear"}
+#: Every kind of adapter, small.
+ADAPTERS: dict[str, dict[str, Any]] = {
+    "lora": LORA,
+    "dora": {**LORA, "kind": "dora"},
+    "rslora": {**LORA, "kind": "rslora"},
+    "prompt_tuning": {"kind": "prompt_tuning", "virtual_tokens": 5},
+    "prefix_tuning": {"kind": "prefix_tuning", "virtual_tokens": 5},
+}
 EVERYTHING: dict[str, Any] = {
     "model": {"path": "scratch", "scratch": SCRATCH, "device": "cpu"},
     "data": {"train": SUMS, "max_length": 32},

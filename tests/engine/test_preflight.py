@@ -340,6 +340,20 @@ def test_a_missing_model_file_is_told_and_a_hub_id_is_left_for_the_hub(tmp_path,
         assert prepare(tmp_path, "sft", model=hub_id, train=rows).preset.model.path == hub_id
 
 
+def test_smaller_weights_without_a_gpu_or_their_package_are_told(tmp_path, rows, monkeypatch):
+    text = f"method: sft\nmodel: {{path: gpt2, quantization: 4bit, adapter: {{}}}}\ndata: {{train: {rows}}}\n"
+    (tmp_path / "p.yaml").write_text(text)
+    monkeypatch.setattr(estimates, "nvidia_devices", lambda: 0)
+    with pytest.raises(PresetError, match=r"model\.quantization: needs an NVIDIA GPU, and this run has none"):
+        launch.prepare(tmp_path / "p.yaml", [], workspace=tmp_path)
+    monkeypatch.setattr(estimates, "nvidia_devices", lambda: 1)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        PresetError, match=r'needs one more package .* pip install "plumbline-workbench\[quantization\]"'
+    ):
+        launch.prepare(tmp_path / "p.yaml", [], workspace=tmp_path)
+
+
 def test_a_gpu_that_is_not_there_is_told(tmp_path, rows, monkeypatch):
     monkeypatch.setattr(estimates, "nvidia_devices", lambda: 0)
     device = 'model: {path: scratch, scratch: {}, device: "cuda"}\n'

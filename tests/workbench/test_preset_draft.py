@@ -252,6 +252,20 @@ def test_a_setting_without_its_need_says_what_it_needs() -> None:
     assert draft.unmet_need(scratch) == "Counts only with path = scratch"
 
 
+def test_a_setting_that_several_kinds_have_counts_with_each_of_them() -> None:
+    draft = PresetDraft(COMMENTED)
+    adapter = next(s for s in draft.sections() if s.key == ("model", "adapter"))
+    draft.switch_section(adapter, is_on=True)
+    rank, tokens = (next(s for s in adapter.settings if s.name == name) for name in ("rank", "virtual_tokens"))
+    for kind in ("lora", "dora", "rslora"):
+        draft.set_value(("model", "adapter", "kind"), kind)
+        assert draft.unmet_need(rank) == ""
+        assert draft.unmet_need(tokens) == "Counts only with kind = prompt_tuning or prefix_tuning"
+    draft.set_value(("model", "adapter", "kind"), "prefix_tuning")
+    assert draft.unmet_need(rank) == "Counts only with kind = lora or dora or rslora"
+    assert draft.unmet_need(tokens) == ""
+
+
 def test_launch_faults_stand_until_the_text_changes() -> None:
     draft = PresetDraft(COMMENTED)
     draft.show_launch_faults([Fault(("data", "train"), "x", "is not there", "check the path")])

@@ -153,8 +153,11 @@ class PresetDraft:
         if sibling is None:
             return ""
         value = self.value(sibling)
-        met = value not in (None, False, "", 0) if not wanted else preset_edit.scalar_text(value) == wanted
-        return "" if met else f"Counts only with {sibling.label.lower()}" + (f" = {wanted}" if wanted else "")
+        words = wanted.split("|") if wanted else []
+        met = preset_edit.scalar_text(value) in words if words else value not in (None, False, "", 0)
+        return (
+            "" if met else f"Counts only with {sibling.label.lower()}" + (f" = {' or '.join(words)}" if words else "")
+        )
 
     def faults_at(self, setting: Setting) -> list[Fault]:
         """Faults of the setting, and of what lies within it where the form shows it as one field."""
@@ -240,7 +243,9 @@ class PresetDraft:
         if section.switch is None:
             return
         if is_on:
-            first = {s.name: s.default for s in section.settings if s.kind in ("choice", "int")}
+            defaults = {s.name: s.default for s in section.settings}
+            shown = (s for s in section.settings if s.kind in ("choice", "int") and _counts_with(s, defaults))
+            first = {s.name: s.default for s in shown}
             self.set_value(section.key, first)
         else:
             self.reset(section.key)
@@ -322,6 +327,12 @@ class PresetDraft:
         while len(self._history) > 2 and (len(self._history) > MOST_EDITS or total > MOST_HISTORY):
             total -= len(self._history.pop(0))
         self._at = len(self._history) - 1
+
+
+def _counts_with(setting: Setting, values: dict[str, Any]) -> bool:
+    """Whether a setting that needs a word of its section has effect beside these values."""
+    name, _, wanted = setting.needs.partition("=")
+    return not wanted or values.get(name) in wanted.split("|")
 
 
 def settings_of_parent(schema: type[BaseModel], key: Key) -> list[Setting]:

@@ -53,7 +53,7 @@ def large(amount: int) -> str:
 def _model(model: settings.Model) -> str:
     if model.path == "scratch" and model.scratch is not None:
         return f"{large(scratch_parameters(model.scratch))} parameters from scratch"
-    how = f"LoRA rank {model.adapter.rank}" if model.adapter else "all weights"
+    how = model.adapter.described if model.adapter else "all weights"
     name = model.path.rstrip("/").rsplit("/", 1)[-1]
     return f"{name}, {how}"
 
