@@ -172,7 +172,7 @@ def _crossed(preset: Preset) -> list[Fault]:
     if model.quantization != "none" and model.adapter is None:
         remedy = "add model.adapter, or set quantization to none"
         found.append(Fault(("model", "quantization"), model.quantization, "cannot train all weights", remedy))
-    found += _crossed_adapter(preset)
+    found += _crossed_adapter(preset) + _crossed_data(preset.data)
     if training.batch_size % training.processes:
         given = f"{training.batch_size} rows over {training.processes} processes"
         found.append(Fault(("training", "batch_size"), given, "cannot be shared evenly", "use a multiple of processes"))
@@ -206,6 +206,19 @@ def _crossed_adapter(preset: Preset) -> list[Fault]:
     if adapter.kind == "prefix_tuning" and preset.training.gradient_checkpointing:
         key, problem = ("training", "gradient_checkpointing"), "would compute without the prefix"
         found.append(Fault(key, "true", problem, "set it to false, or use prompt_tuning or lora"))
+    return found
+
+
+def _crossed_data(data: settings.Data) -> list[Fault]:
+    """Faults of sources that do not go together."""
+    found = []
+    if data.eval is not None and data.eval_share:
+        remedy = "give one of them: a source of its own, or a share of the training prompts"
+        found.append(Fault(("data", "eval_share"), str(data.eval_share), "stands beside data.eval", remedy))
+    given = [source.weight is not None for source in data.train]
+    if any(given) and not all(given):
+        where = ("data", "train", given.index(False), "weight")
+        found.append(Fault(where, "", "is missing, as other sources have one", "give every source a weight, or none"))
     return found
 
 

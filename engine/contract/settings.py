@@ -101,6 +101,27 @@ class Source(BaseModel, **STRICT):
     )
     split: str = setting("train", "which split, where the source has several")
     rows: int | None = setting(None, "use only the first so many rows; for a task, how many to make", ge=1)
+    weight: float | None = setting(
+        None, "share of a step drawn from this source, beside the others' weights; empty = by its number of rows", gt=0
+    )
+    format: Literal[
+        "auto",
+        "text",
+        "prompt",
+        "prompt_completion",
+        "messages",
+        "sharegpt",
+        "alpaca",
+        "tokens",
+        "preference",
+        "hh",
+        "unpaired",
+        "ranking",
+        "rating",
+    ] = setting("auto", "form of the rows; auto recognises it by the columns")
+    columns: dict[str, str] = setting(
+        default_factory=dict, help="columns under other names, as prompt: question; ours first, then the source's"
+    )
     seed: int = setting(0, "seed of a task's generator", ge=0)
     options: dict[str, Any] = setting(default_factory=dict, help="what the task's generator takes, by name")
 
@@ -122,6 +143,9 @@ Sources = Annotated[list[Source], Field(min_length=1), BeforeValidator(_as_sourc
 class Data(BaseModel, **STRICT):
     train: Sources = setting(help="what to learn from: one source or a list", main=True)
     eval: Sources | None = setting(None, "held-out source that measures and never trains")
+    eval_share: float = setting(
+        0.0, "hold out this share of the training prompts instead, chosen by seed; 0 = none", ge=0, lt=1
+    )
     max_length: int = setting(1024, "longest row; longer ones are cut at the end", unit="tokens", ge=8, le=1_000_000)
     shuffle: bool = setting(True, "a new order each epoch, by seed")
     system_prompt: str | None = setting(None, "put before every conversation that has no system message")

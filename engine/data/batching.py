@@ -1,6 +1,7 @@
 """Which rows a step learns from, and how they share memory. The order is a function of seed and step, so nothing of it
 needs saving: a resumed run takes the rows it would have taken."""
 
+from array import array
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TypeVar
@@ -9,6 +10,7 @@ import torch
 
 from engine.contract.settings import AutoOrCount
 from engine.data.chat import Example
+from engine.data.mixture import Part, mixed
 from engine.logprobs import Rows
 
 #: Padded tokens in memory at once when micro_batch_size is auto: well within a small GPU at a vocabulary of 150,000.
@@ -17,21 +19,27 @@ TOKENS_AT_ONCE = 16_384
 Item = TypeVar("Item")
 
 
-def rows_of_step(step: int, *, batch_size: int, n_rows: int, seed: int, shuffle: bool) -> list[int]:
-    """Indices of the rows that `step` (from 1) consumes; epochs follow each other without a gap."""
-    start = (step - 1) * batch_size
-    return [
-        _order(n_rows, seed, (start + offset) // n_rows, shuffle)[(start + offset) % n_rows]
-        for offset in range(batch_size)
-    ]
+def rows_of_step(
+    step: int, *, batch_size: int, n_rows: int, seed: int, shuffle: bool, parts: Sequence[Part] = ()
+) -> list[int]:
+    """Indices of the rows that `step` (from 1) consumes; epochs follow each other without a gap.
+
+    parts: the sources that the rows are of, one after the other; where they have weights, each gives its share.
+    """
+    places = range((step - 1) * batch_size, step * batch_size)
+    if any(part.weight is not None for part in parts):
+        # Sources of one size still need orders of their own.
+        return [mixed(p, parts, lambda n, source, epoch: _order(n, mix(seed, source), epoch, shuffle)) for p in places]
+    return [_order(n_rows, seed, place // n_rows, shuffle)[place % n_rows] for place in places]
 
 
-@lru_cache(maxsize=4)
-def _order(n_rows: int, seed: int, epoch: int, shuffle: bool) -> list[int]:
+@lru_cache(maxsize=16)
+def _order(n_rows: int, seed: int, epoch: int, shuffle: bool) -> Sequence[int]:
     if not shuffle:
-        return list(range(n_rows))
+        return range(n_rows)
     generator = torch.Generator().manual_seed(mix(seed, epoch))
-    return list(torch.randperm(n_rows, generator=generator).tolist())
+    # As bytes: a list of millions of numbers would take ten times the memory.
+    return array("q", torch.randperm(n_rows, generator=generator).numpy().tobytes())
 
 
 def mix(*numbers: int) -> int:

@@ -191,6 +191,21 @@ def test_one_source_may_be_a_path_a_mapping_or_a_list():
         assert [source.path for source in preset.data.train] == ["rows.jsonl"]
 
 
+def test_a_weight_for_one_source_asks_for_weights_for_all():
+    text = SFT.replace("rows.jsonl", "[{path: a.jsonl, weight: 2.0}, b.jsonl]")
+    fault = faults(text)["data.train.1.weight"]
+    assert str(fault) == (
+        "data.train.1.weight: is missing, as other sources have one; give every source a weight, or none"
+    )
+    assert not faults(text.replace("b.jsonl", "{path: b.jsonl, weight: 0.5}"))
+
+
+def test_what_measures_is_a_source_of_its_own_or_a_share():
+    fault = faults(SFT + "  eval: other.jsonl\n  eval_share: 0.1\n")["data.eval_share"]
+    assert "stands beside data.eval" in fault.problem
+    assert not faults(SFT + "  eval_share: 0.1\n")
+
+
 def test_a_fault_in_one_of_several_sources_names_which():
     found = faults(SFT.replace("rows.jsonl", "[a.jsonl, {path: b.jsonl, rows: 0}]"))
     assert list(found) == ["data.train.1.rows"]

@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from engine.data import batching
 from engine.data.batching import micro_batches, mix, pad_rows, rows_of_step, share_of
 from engine.data.chat import Example
+from engine.data.mixture import Part
 
 sizes = st.integers(1, 12)
 
@@ -49,6 +51,58 @@ def test_a_step_depends_on_no_step_before_it() -> None:
 
 def test_without_shuffling_rows_come_as_they_stand() -> None:
     assert rows_taken(range(1, 4), batch_size=3, n_rows=4, shuffle=False) == [0, 1, 2, 3, 0, 1, 2, 3, 0]
+
+
+# ------------------------------------------------------------------------------------------------ several sources
+
+PARTS = (Part(10, 3.0), Part(4, 1.0))
+
+
+def mixed_rows(steps: range, parts: Sequence[Part] = PARTS, *, shuffle: bool = True) -> list[int]:
+    n_rows = sum(part.rows for part in parts)
+    taken = [rows_of_step(s, batch_size=8, n_rows=n_rows, seed=1, shuffle=shuffle, parts=parts) for s in steps]
+    return [row for rows in taken for row in rows]
+
+
+def test_every_step_has_the_share_of_each_source() -> None:
+    for step in range(1, 50):
+        assert sum(row < 10 for row in mixed_rows(range(step, step + 1))) == 6
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.floats(0.01, 100)), min_size=2, max_size=4))
+def test_shares_hold_over_many_steps_whatever_the_weights(given: list[tuple[int, float]]) -> None:
+    parts = [Part(rows, weight) for rows, weight in given]
+    total = sum(weight for _, weight in given)
+    taken = Counter(mixed_rows(range(1, 251), parts))
+    for index, part in enumerate(parts):
+        first = sum(other.rows for other in parts[:index])
+        share = sum(taken[row] for row in range(first, first + part.rows)) / 2000
+        assert share == pytest.approx((part.weight or 0) / total, abs=0.003)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_source_is_gone_through_whole_before_it_begins_again(shuffle: bool) -> None:
+    taken = mixed_rows(range(1, 101), shuffle=shuffle)
+    for first, size in ((0, 10), (10, 4)):
+        own = [row - first for row in taken if first <= row < first + size]
+        epochs = [sorted(own[start : start + size]) for start in range(0, len(own) - size, size)]
+        assert epochs
+        assert all(epoch == list(range(size)) for epoch in epochs)
+
+
+def test_a_mixed_step_depends_on_no_step_before_it() -> None:
+    whole = mixed_rows(range(1, 300))
+    batching._order.cache_clear()
+    assert mixed_rows(range(200, 300)) == whole[199 * 8 :]
+
+
+def test_a_source_with_no_row_left_gives_its_share_to_the_others() -> None:
+    assert set(mixed_rows(range(1, 20), [Part(3, 1.0), Part(0, 5.0), Part(2, 1.0)])) == set(range(5))
+
+
+def test_sources_without_weights_are_one_heap() -> None:
+    parts = (Part(10), Part(4))
+    assert mixed_rows(range(1, 9), parts) == rows_taken(range(1, 9), batch_size=8, n_rows=14, seed=1)
 
 
 # ------------------------------------------------------------------------------------------------------- shares
