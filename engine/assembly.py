@@ -20,7 +20,7 @@ from engine.contract.preset import Preset
 from engine.contract.run_dir import RunDir, read_json
 from engine.control import CommandFile
 from engine.data.chat import ChatEncoder
-from engine.data.sources import load_rows
+from engine.data.sources import Table, load_rows, load_split
 from engine.logprobs import Rows, TokenScorer
 from engine.loop import Control, Method, Progress
 from engine.methods import METHODS, NEEDS_REFERENCE
@@ -144,8 +144,7 @@ def assemble(run: RunDir, preset: Preset, accelerator: Accelerator, reporter: Re
     optimizer = optimizer_of(preset, policy.model)
     scorer, optimizer = accelerator.prepare(bare, optimizer)
     reporter.phase("reading the data")
-    table = load_rows(preset.data.train)
-    held_out = None if preset.data.eval is None else load_rows(preset.data.eval)
+    table, held_out = _tables(preset, reporter, control)
     bench = Bench(
         policy=policy,
         scorer=scorer,
@@ -160,6 +159,28 @@ def assemble(run: RunDir, preset: Preset, accelerator: Accelerator, reporter: Re
         folder=run.path,
     )
     return Parts(run, preset, bench, METHODS[preset.method](preset, bench), optimizer, threads)
+
+
+def _tables(preset: Preset, reporter: Reporter, control: Control) -> tuple[Table, Table | None]:
+    """What trains and what is held out; of the rows in the files that cannot be used, one notice."""
+
+    def breathe() -> None:
+        reporter.beat()
+        control.breathe()
+
+    data, held_out = preset.data, None
+    if data.eval_share:
+        train, held_out = load_split(
+            data.train, preset.method, share=data.eval_share, seed=preset.seed, breathe=breathe
+        )
+    else:
+        train = load_rows(data.train, preset.method, breathe=breathe)
+    if data.eval is not None:
+        held_out = load_rows(data.eval, preset.method, breathe=breathe)
+    unusable = filter(None, (table.unusable for table in (train, held_out) if table is not None))
+    if lost := "; ".join(unusable):
+        reporter.notice("warning", lost, "mend those rows if they matter; the run goes on without them")
+    return train, held_out
 
 
 def optimizer_of(preset: Preset, model: nn.Module) -> torch.optim.Optimizer:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from engine.data import left_out
 from engine.data.chat import ChatEncoder, Example
+from engine.data.left_out import LeftOut, Origin
 from engine.data.sources import DataError, Row
 
 
@@ -30,7 +31,7 @@ class Encoded(NamedTuple):
     """The pairs that can be learned from; and why the others cannot: reason -> their rows, from 1."""
 
     pairs: list[Pair]
-    left_out: dict[str, list[int]]
+    left_out: LeftOut
 
 
 def encode_pairs(
@@ -52,10 +53,10 @@ def encode_pairs(
     return Encoded(pairs, useless)
 
 
-def told(encoded: Encoded) -> str:
-    """Which rows were left out and why, in words; empty if none was."""
+def told(encoded: Encoded, origins: Sequence[Origin] = ()) -> str:
+    """Which rows were left out and why, in words; empty if none was. origins: the files that they are from."""
     total = len(encoded.pairs) + sum(map(len, encoded.left_out.values()))
-    return left_out.told(encoded.left_out, total, "pairs")
+    return left_out.told(encoded.left_out, total, "pairs", origins)
 
 
 def _pair(row: Row, encoder: ChatEncoder, max_length: int) -> Pair | str:

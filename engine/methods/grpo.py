@@ -125,6 +125,7 @@ def _places(preset: GrpoPreset, bench: Bench, step: int) -> list[int]:
         n_rows=len(bench.train.rows),
         seed=preset.seed,
         shuffle=preset.data.shuffle,
+        parts=bench.train.parts,
     )
 
 

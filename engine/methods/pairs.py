@@ -110,6 +110,7 @@ def learn_from_pairs(
                 n_rows=len(pairs),
                 seed=preset.seed,
                 shuffle=preset.data.shuffle,
+                parts=bench.train.parts_without(left_out),
             )
         )
 
@@ -169,7 +170,8 @@ def _encode(preset: PairPreset, bench: Bench, table: Table, phase: str) -> Encod
             bench.breathe()
 
     encoded = encode_pairs(table.rows, bench.encoder, max_length=longest, breathe=breathe)
-    lost = told(encoded)
+    encoded = encoded._replace(left_out=table.numbered(encoded.left_out))
+    lost = told(encoded, table.origins)
     if not encoded.pairs:
         raise DataError(f"no pair can be learned from: {lost}; mend the data, or raise data.max_length")
     if lost:

@@ -12,7 +12,7 @@ from engine.contract.rollouts import Completion
 from engine.contract.settings import Rollout as RolloutSettings
 from engine.data.batching import micro_batches, mix, pad_rows, rows_of_step
 from engine.data.chat import Example
-from engine.data.left_out import told
+from engine.data.left_out import LeftOut, told
 from engine.data.sources import TASK, DataError, Row, Table
 from engine.logprobs import Rows
 from engine.loop import Material, Method, Update
@@ -35,6 +35,7 @@ class SftBatch(NamedTuple):
 def sft(preset: SftPreset, bench: Bench) -> Method:
     """The batches, the loss and the measures of SFT. Raises DataError if no row can be learned from."""
     examples, left_out = _encode(preset, bench, bench.train, "reading the data")
+    sources = bench.train.parts_without(left_out)
     held_out, _ = _encode(preset, bench, _first(bench.held_out, EVAL_ROWS), "reading the held-out data")
     training = preset.training
 
@@ -55,6 +56,7 @@ def sft(preset: SftPreset, bench: Bench) -> Method:
             n_rows=len(examples),
             seed=preset.seed,
             shuffle=preset.data.shuffle,
+            parts=sources,
         )
         yield update(chosen)
 
@@ -83,18 +85,16 @@ def sft(preset: SftPreset, bench: Bench) -> Method:
 
 
 def _first(table: Table | None, count: int) -> Table | None:
-    return table and Table(table.rows[:count], table.tasks)
+    return table and table.first(count)
 
 
-def _encode(
-    preset: SftPreset, bench: Bench, table: Table | None, phase: str
-) -> tuple[list[Example], dict[str, list[int]]]:
-    """The rows that can be learned from; and why the others cannot: reason -> their rows, from 1. Raises DataError."""
+def _encode(preset: SftPreset, bench: Bench, table: Table | None, phase: str) -> tuple[list[Example], LeftOut]:
+    """The rows that can be learned from; and why the others cannot. Raises DataError."""
     if table is None:
         return [], {}
     longest = min(preset.data.max_length, bench.policy.context or preset.data.max_length)
     usable: list[Example] = []
-    left_out: dict[str, list[int]] = {}
+    useless: dict[str, list[int]] = {}
     for index, row in enumerate(table.rows):
         if index % 1000 == 0:
             bench.reporter.phase(phase, index / len(table.rows))
@@ -104,8 +104,9 @@ def _encode(
             usable.append(example)
         else:
             fits = f"nothing of the answer fits into {longest} tokens"
-            left_out.setdefault(fits if example.is_cut else "no token counts in the loss", []).append(index + 1)
-    lost = told(left_out, len(table.rows), "rows")
+            useless.setdefault(fits if example.is_cut else "no token counts in the loss", []).append(index + 1)
+    left_out = table.numbered(useless)
+    lost = told(left_out, len(table.rows), "rows", table.origins)
     if not usable:
         raise DataError(f"no row can be learned from: {lost}; raise data.max_length, or check the columns")
     if lost:

@@ -136,7 +136,7 @@ def test_pairs_of_no_use_are_left_out_with_a_notice(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     run = running.done(tmp_path / "run", running.dpo(data={"train": str(file)}, training={"steps": 1}))
-    assert "1 of 5 pairs are left out: both answers are the same within 32 tokens (row 5)" in running.notices(run)
+    assert "1 of 5 rows is left out: both answers are the same (pairs.jsonl, line 5)" in running.notices(run)
 
 
 def test_data_without_a_pair_of_use_ends_the_run_and_says_why(tmp_path: Path) -> None:
@@ -144,10 +144,7 @@ def test_data_without_a_pair_of_use_ends_the_run_and_says_why(tmp_path: Path) ->
     file.write_text(json.dumps({"prompt": "p", "chosen": "", "rejected": "a"}) + "\n")
     run = running.new_run(tmp_path / "run", running.dpo(data={"train": str(file)}))
     assert running.run_here(run) == running.FAILED
-    assert (
-        "no pair can be learned from: 1 of 1 pairs are left out: an answer is empty (row 1)"
-        in running.last_word(run).message
-    )
+    assert "pairs.jsonl: no row can be used: an answer is empty (pairs.jsonl, line 1)" in running.last_word(run).message
 
 
 @pytest.mark.parametrize("loss", ["aot", "aot_unpaired"])

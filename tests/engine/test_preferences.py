@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from engine.contract.settings import Source
 from engine.data.byte_tokenizer import END, byte_tokenizer
 from engine.data.chat import ChatEncoder, Example
 from engine.data.preferences import Encoded, Pair, encode_pairs, told
-from engine.data.sources import DataError, json_lines
+from engine.data.sources import DataError, Row, load_rows
 from tests.engine.test_chat import chat_tokenizer, merging_tokenizer
 
 DATA = Path(__file__).parents[2] / "assets" / "data"
@@ -28,6 +29,10 @@ def parts(example: Example, tokenizer: Any = None) -> tuple[str, str]:
     begins = example.is_target.index(True)
     assert all(example.is_target[begins:])
     return str(tokenizer.decode(example.ids[:begins])), str(tokenizer.decode(example.ids[begins:]))
+
+
+def shipped(name: str) -> list[Row]:
+    return list(load_rows([Source(path=str(DATA / name))], "dpo").rows)
 
 
 def only(row: dict[str, Any], tokenizer: Any = None, *, longest: int = 1000) -> Pair:
@@ -153,15 +158,14 @@ def test_a_row_that_is_no_pair_is_an_error(row: dict[str, Any], words: str) -> N
 
 @pytest.mark.parametrize(("name", "count"), [("preferences.jsonl", 60), ("preferences_eval.jsonl", 12)])
 def test_every_pair_that_ships_can_be_learned_from(name: str, count: int) -> None:
-    rows = [row for _, row in json_lines(DATA / name)]
-    encoded = encode(rows, chat_tokenizer())
+    encoded = encode(shipped(name), chat_tokenizer())
     assert len(encoded.pairs) == count
     assert told(encoded) == ""
 
 
 def test_no_question_that_measures_is_one_that_trains() -> None:
     train, held_out = (
-        {row["prompt"][0]["content"] for _, row in json_lines(DATA / name)}
+        {row["prompt"][0]["content"] for row in shipped(name)}
         for name in ("preferences.jsonl", "preferences_eval.jsonl")
     )
     assert len(train) == 60

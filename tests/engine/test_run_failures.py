@@ -107,14 +107,14 @@ def with_rows(path: Path, text: str, **sections: Any) -> Preset:
 def test_data_without_a_row_that_can_be_learned_from(tmp_path: Path) -> None:
     rows = json.dumps({"prompt": "a" * 100, "completion": "b"}) + "\n"
     message = failure(tmp_path, with_rows(tmp_path, rows))
-    why = "nothing of the answer fits into 32 tokens (row 1)"
-    assert f"no row can be learned from: 1 of 1 rows are left out: {why}" in message
+    why = "nothing of the answer fits into 32 tokens (rows.jsonl, line 1)"
+    assert f"no row can be learned from: 1 of 1 rows is left out: {why}" in message
     assert "raise data.max_length, or check the columns" in message
 
 
 def test_data_in_which_no_token_counts(tmp_path: Path) -> None:
     preset = with_rows(tmp_path, json.dumps({"messages": [{"role": "user", "content": "a"}]}) + "\n")
-    assert "left out: no token counts in the loss (row 1)" in failure(tmp_path, preset)
+    assert "left out: no token counts in the loss (rows.jsonl, line 1)" in failure(tmp_path, preset)
 
 
 def test_an_empty_data_file(tmp_path: Path) -> None:
@@ -122,16 +122,20 @@ def test_an_empty_data_file(tmp_path: Path) -> None:
     assert "no rows; give a source that has some" in message
 
 
-def test_a_broken_line_is_named_by_its_number(tmp_path: Path) -> None:
+def test_a_broken_line_costs_that_line_and_is_named_before_the_first_step(tmp_path: Path) -> None:
     good = json.dumps({"prompt": "1+1=", "completion": "2"}) + "\n"
-    message = failure(tmp_path, with_rows(tmp_path, 6 * good + '{"prompt": "1+\n' + good))
-    assert "rows.jsonl, line 7: is not JSON" in message
-    assert "mend or remove the line" in message
+    preset = with_rows(tmp_path, 6 * good + '{"prompt": "1+\n' + good, training={"steps": 1})
+    run = running.done(tmp_path / "run", preset)
+    assert "1 of 8 rows is left out: is not JSON (Unterminated string starting at) (rows.jsonl, line 7)" in (
+        running.notices(run)
+    )
+    kinds = [json.loads(line)["kind"] for line in run.events.read_text("utf-8").splitlines()]
+    assert kinds.index("notice") < kinds.index("step")
 
 
 def test_rows_without_a_column_that_is_needed(tmp_path: Path) -> None:
     message = failure(tmp_path, with_rows(tmp_path, '{"question": "1+1=", "reply": "2"}\n'))
-    assert "neither `messages` nor `prompt` and `completion` nor `text`: question, reply" in message
+    assert "no row can be used: has neither `messages`, nor `prompt` and `completion`, nor `text`" in message
 
 
 def test_a_reward_that_needs_a_column_the_rows_do_not_have(tmp_path: Path) -> None:
