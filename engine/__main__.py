@@ -211,6 +211,9 @@ def list_command(options: argparse.Namespace) -> int:
 
 def items_command(options: argparse.Namespace) -> int:
     """`items`. Raises PresetError, LaunchError."""
+    if options.demo:
+        _tell_where(RunDir(items.demo(options).path), as_json=options.json)
+        return FINISHED
     generation = LabelDir(options.workspace.resolve() / "labels" / options.set).generation
     offset = following.size_of(RunDir(generation).events)
     return _shown(items.start(options), offset, options, farewell=items.farewell)

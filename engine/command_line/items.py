@@ -10,6 +10,7 @@ from engine.command_line import terminal
 from engine.command_line.following import Progress
 from engine.contract.faults import Fault, PresetError, from_validation
 from engine.contract.labels import LabelDir, LabelSet
+from engine.contract.labels_demo import NAME, create_demo
 from engine.contract.labels_recipe import Recipe, load_recipe
 from engine.contract.run_dir import RunDir
 from engine.contract.status import Status
@@ -22,6 +23,7 @@ WRITER = ("answers", "max_new_tokens", "temperature", "top_p", "top_k", "seed")
 def add_options(command: argparse.ArgumentParser) -> None:
     """The arguments of `items`."""
     command.add_argument("set", metavar="SET", help="name of a set in labels/; it is made if it is not there")
+    command.add_argument("--demo", action="store_true", help="the set that ships: 60 pairs of a small model's answers")
     command.add_argument("--recipe", type=Path, metavar="FILE", help="YAML that says where items come from")
     command.add_argument("--prompts", metavar="FILE", help="prompts that --model answers")
     command.add_argument("--model", action="append", default=[], help="a model or run that answers; may be given again")
@@ -58,6 +60,15 @@ def start(options: argparse.Namespace) -> RunDir:
     recipe, told_by = _recipe(options, label_dir)
     prepared = items.prepare(label_dir, recipe, told_by=told_by, workspace=options.workspace, new=new)
     return items.start(prepared)
+
+
+def demo(options: argparse.Namespace) -> LabelDir:
+    """The set that ships, in the workspace. Raises PresetError for another name, OSError."""
+    if options.set != NAME:
+        raise PresetError(
+            "the command line", [Fault((), options.set, f"the set that ships is called {NAME}", "use it")]
+        )
+    return create_demo(options.workspace.resolve() / "labels")
 
 
 def farewell(run: RunDir, progress: Progress, status: Status, *, seconds: float) -> str:
