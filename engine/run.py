@@ -4,7 +4,6 @@ Started by the supervisor as `python -m engine.run RUN_DIR`; goes on from the ne
 """
 
 import argparse
-import errno
 import os
 import sys
 import time
@@ -16,6 +15,8 @@ from engine.contract import events
 from engine.contract.preset import Preset, load_preset
 from engine.contract.run_dir import RunDir, read_json, write_json
 from engine.contract.status import own_identity
+from engine.failures import explain
+from engine.labelling.frozen import with_frozen
 from engine.reporting import Reporter
 
 FINISHED, FAILED, STOPPED = 0, 1, 3
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         if is_first:
             write_json(run.process, own_identity())
             reporter.beat(force=True)
-        reason = _run(run, load_preset(run.preset), reporter, commands_from=options.commands_from)
+        reason = _run(run, with_frozen(load_preset(run.preset), run), reporter, commands_from=options.commands_from)
     except Exception as error:  # noqa: BLE001 - whatever it is, the run must say how it ended
         traceback.print_exc()
         reporter.event(events.RunFinished(time=time.time(), reason="failed", message=explain(error)))
@@ -118,21 +119,6 @@ def _tell_damage(run: RunDir, found: Path | None, reporter: Reporter) -> None:
         used = "the run starts over" if found is None else f"the run goes on from {found.name}"
         what = f"checkpoint {run.checkpoint(newest[-1]).name} is damaged or incomplete; {used}"
         reporter.notice("warning", what, "it is left in place; delete it when you have looked at it")
-
-
-def explain(error: BaseException) -> str:
-    """What happened in one line, and on the next what to do."""
-    text = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
-    name = type(error).__name__
-    if name == "OutOfMemoryError" or isinstance(error, MemoryError):
-        return (
-            f"out of memory: {text[:200]}\nset training.micro_batch_size lower (the curve stays the same), then Resume"
-        )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk is full\nfree some space, then Resume"
-    if isinstance(error, ValueError):  # ours say what to do, and so do those of the libraries for bad input
-        return str(error).strip() or name
-    return f"{name}: {text[:300]}\nengine.log has the details"
 
 
 if __name__ == "__main__":

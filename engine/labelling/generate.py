@@ -22,9 +22,10 @@ from engine.contract.labels_log import append_whole, drop_torn_line, read_items
 from engine.contract.labels_recipe import Completions, Part, Preferences, Recipe, Rollouts, Written, load_recipe
 from engine.contract.run_dir import RunDir, write_json
 from engine.contract.status import own_identity
+from engine.failures import explain
 from engine.reporting import Reporter
-from engine.run import FAILED, FINISHED, STOPPED, explain
 
+FINISHED, FAILED, STOPPED = 0, 1, 3
 PAUSE_POLL_SECONDS = 0.1
 
 

@@ -14,6 +14,7 @@ from engine.contract.faults import Fault, PresetError
 from engine.contract.preset import Preset, load_preset, preset_file_text, preset_text, read_draft
 from engine.contract.run_dir import RunDir
 from engine.contract.status import is_alive, summarise
+from engine.labelling.frozen import LabelsError, freeze
 from engine.starting import preflight
 from engine.starting.resolution import APPLICATION, changed, places
 from engine.supervisor import IN_USE, STARTED
@@ -70,12 +71,18 @@ def create(prepared: Prepared) -> RunDir:
     """Make the run directory. Raises LaunchError if it cannot be made."""
     text = preset_text(prepared.preset)
     target = prepared.at or prepared.runs
+    made: RunDir | None
     try:
         if prepared.at is None:
-            return run_dir.create(prepared.runs, prepared.name, text)
-        made = run_dir.create_at(prepared.at, text)
+            made = run_dir.create(prepared.runs, prepared.name, text)
+        else:
+            made = run_dir.create_at(prepared.at, text)
+        if made is not None:
+            freeze(made, prepared.preset, prepared.runs.with_name("labels"))
     except OSError as error:
         raise LaunchError(f"{target}: the run directory cannot be made: {error.strerror}", "choose another") from error
+    except LabelsError as error:
+        raise LaunchError(error.problem, error.remedy) from error
     if made is None:
         raise LaunchError(f"{target} is there already", "name a new run directory, or `resume` this one")
     return made

@@ -15,9 +15,11 @@ from pydantic import BaseModel, ValidationError
 
 from engine.contract import settings
 from engine.contract.faults import Fault, Key, one_of
+from engine.contract.labels_use import SCHEME
 from engine.contract.preset import Draft
 from engine.contract.run_dir import RunDir, is_run_dir
 from engine.data.tasks import TaskError, find_task
+from engine.labelling.frozen import LabelsError, learned
 from engine.starting import estimates
 from engine.starting.resolution import Places, changed, resolve_model, resolve_source
 from engine.starting.row_scan import Needs, RowError, scan_file
@@ -204,21 +206,21 @@ def _survey_source(source: settings.Source, key: Key, needs: Needs, where: Place
         faults.append(replace(found, key=key))
         return Counted(source, None)
     try:
-        return _counted(found, needs)
-    except RowError as fault:
+        return _counted(found, needs, where)
+    except (RowError, LabelsError) as fault:
         faults.append(Fault(key, source.path, fault.problem, fault.remedy))
         return Counted(found, None)
 
 
-def _counted(source: settings.Source, needs: Needs) -> Counted:
-    """Raises RowError."""
+def _counted(source: settings.Source, needs: Needs, where: Places) -> Counted:
+    """Raises RowError, LabelsError."""
     if source.path.startswith("task:"):
         check_task(source)
         if needs.method == "dpo" and source.path != "task:arithmetic":
             raise RowError("makes no pairs of answers", "use task:arithmetic, or a file with `chosen` and `rejected`")
         return Counted(source, source.rows)
-    if source.path.startswith("labels:"):
-        raise RowError("label sets cannot be trained on yet", "use a file, a hub id or a task")
+    if source.path.startswith(SCHEME):
+        return Counted(source, len(learned(source, where.labels, needs.method).rows))
     path = Path(source.path)
     if not path.is_absolute():
         return Counted(source, source.rows, is_exact=False)

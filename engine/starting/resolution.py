@@ -24,7 +24,7 @@ Section = TypeVar("Section", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Places:
-    """Where relative paths are looked up, in this order; and the workspace whose runs `run:<name>` means."""
+    """Where relative paths are looked up, in this order; and the workspace that `run:` and `labels:` mean."""
 
     folders: tuple[Path, ...]
     workspace: Path
@@ -32,6 +32,10 @@ class Places:
     @property
     def runs(self) -> Path:
         return self.workspace / "runs"
+
+    @property
+    def labels(self) -> Path:
+        return self.workspace / "labels"
 
 
 def places(preset_file: Path, workspace: Path) -> Places:

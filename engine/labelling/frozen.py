@@ -1,0 +1,125 @@
+"""A run keeps what it learned from: the judgements that stood when it started, whatever is said later.
+
+RUN_DIR/labels/<set>/set.yaml, guideline.md, items.jsonl, judgements.jsonl   what was used, as a set of its own
+                     train-0.jsonl                                           the rows that the first source gives
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from engine.contract import settings
+from engine.contract.faults import from_validation, one_of
+from engine.contract.labels import Item, Judgement, LabelDir, LabelSet
+from engine.contract.labels_log import (
+    create_set,
+    fingerprint,
+    list_sets,
+    read_guideline,
+    read_items,
+    read_ledger,
+    read_set,
+)
+from engine.contract.labels_use import SCHEME, LabelUse
+from engine.contract.preset import Preset
+from engine.contract.run_dir import RunDir, read_json, write_json
+from engine.labelling.rows import Learned, learn
+
+
+class LabelsError(ValueError):
+    """A labelling set that cannot be learned from: one sentence, and what to do."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}; {remedy}")
+        self.problem = problem
+        self.remedy = remedy
+
+
+def find_set(source: settings.Source, labels: Path) -> LabelDir:
+    """The set that `labels:<set>` names, among those in the folder. Raises LabelsError."""
+    name = source.path.removeprefix(SCHEME)
+    known = {found.path.name: found for found in list_sets(labels)}
+    if name not in known:
+        remedy = one_of(name, sorted(known)) if known else f"there are none in {labels}; make one, or use a file"
+        raise LabelsError("is not a labelling set", remedy)
+    return known[name]
+
+
+def learned(source: settings.Source, labels: Path, method: str) -> Learned:
+    """The rows that the source gives `method` now, of which there is one at least. Raises LabelsError."""
+    label_dir = find_set(source, labels)
+    try:
+        use = LabelUse.model_validate(source.options)
+    except ValidationError as error:
+        fault = from_validation(error, LabelUse, source.options)[0]
+        raise LabelsError(f"options.{fault.dotted} {fault.problem}", fault.remedy) from error
+    try:
+        _, items = read_set(label_dir), read_items(label_dir)
+    except ValueError as error:  # PresetError, or a damaged item; both say where
+        problem, _, remedy = " ".join(str(error).split()).rpartition("; ")
+        raise LabelsError(problem, remedy) from error
+    found = learn(items, read_ledger(label_dir)[0].settled(), method, use)
+    if found.rows:
+        found.rows = found.rows[: source.rows]
+        return found
+    if not found.left_out:
+        raise LabelsError("has no judgements yet", "judge some of it first")
+    raise LabelsError(f"has nothing that {method} can learn from: {found.told()}", "judge more of it")
+
+
+def freeze(run: RunDir, preset: Preset, labels: Path) -> None:
+    """Copy what the preset uses of labelling sets into the new run, with their hashes. Raises LabelsError, OSError."""
+    notes = {}
+    for which, number, source in _label_sources(preset):
+        label_dir, found = find_set(source, labels), learned(source, labels, preset.method)
+        copy = LabelDir(_copies(run) / label_dir.path.name)
+        if not copy.path.exists():
+            _copy(label_dir, copy)
+        rows = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found.rows)
+        (copy.path / f"{which}-{number}.jsonl").write_text(rows, "utf-8")
+        notes[source.path] = {
+            "sha256": fingerprint(label_dir),
+            "judgements": len(found.used),
+            "rows": len(found.rows),
+            "left_out": found.left_out,
+            "copy": copy.path.relative_to(run.path).as_posix(),
+        }
+    if notes:
+        write_json(run.environment, read_json(run.environment) | {"labels": notes})
+
+
+def with_frozen(preset: Preset, run: RunDir) -> Preset:
+    """The preset with the run's own copies in place of labelling sets, so that a resumed run learns from the same."""
+    train, held_out = list(preset.data.train), list(preset.data.eval or [])
+    for which, number, source in _label_sources(preset):
+        copy = _copies(run) / source.path.removeprefix(SCHEME) / f"{which}-{number}.jsonl"
+        sources = train if which == "train" else held_out
+        sources[number] = source.model_copy(update={"path": str(copy), "options": {}})
+    if train == preset.data.train and held_out == (preset.data.eval or []):
+        return preset
+    data = preset.data.model_copy(update={"train": train, "eval": held_out or None})
+    return preset.model_copy(update={"data": data})
+
+
+def _label_sources(preset: Preset) -> Iterator[tuple[str, int, settings.Source]]:
+    for which, sources in (("train", preset.data.train), ("eval", preset.data.eval or [])):
+        for number, source in enumerate(sources):
+            if source.path.startswith(SCHEME):
+                yield which, number, source
+
+
+def _copies(run: RunDir) -> Path:
+    return run.path / "labels"
+
+
+def _copy(label_dir: LabelDir, copy: LabelDir) -> None:
+    """The set with the judgements that stand, and the items they are of."""
+    settled: list[Judgement] = read_ledger(label_dir)[0].settled()
+    judged = {judgement.item for judgement in settled}
+    items: list[Item] = [item for item in read_items(label_dir) if item.id in judged]
+    made: LabelSet = read_set(label_dir)
+    copy.path.parent.mkdir(exist_ok=True)
+    create_set(copy.path, made, items, guideline=read_guideline(label_dir))
+    copy.judgements.write_text("".join(f"{judgement.model_dump_json()}\n" for judgement in settled), "utf-8")
