@@ -291,8 +291,8 @@ def test_a_tasks_wrong_options_are_told(tmp_path, options):
     assert "digit" in fault.problem
 
 
-def test_label_sets_are_said_to_come_later(tmp_path):
-    assert "yet" in only_fault(tmp_path, train="labels:mine").problem
+def test_a_labelling_set_that_is_not_there_is_told(tmp_path):
+    assert only_fault(tmp_path, train="labels:mine").problem == "is not a labelling set"
 
 
 # ------------------------------------------------------------------------------------------------------ models

@@ -10,9 +10,9 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from engine.contract import labels_log
 from engine.contract.labels import Judgement, LabelDir, Line
+from engine.contract.labels_demo import create_demo
 from workbench.io import label_sets
 from workbench.io.background import Background
-from workbench.io.demo_set import make_demo
 from workbench.io.label_sets import Opened, Summary
 from workbench.state.active_time import ActiveTime
 from workbench.state.sitting import Choice, RefusedError, Sitting, Taken
@@ -84,7 +84,7 @@ class Labelling(QObject):
 
     def make_demo(self) -> None:
         """Make the demo set and sit down with it."""
-        self._background.submit(lambda: make_demo(self.folder), self.open, self._could_not_open)
+        self._background.submit(lambda: create_demo(self.folder), self.open, self._could_not_open)
 
     def judge_as(self, labeller: str) -> None:
         """Judge under this name from now on; an empty one is the person who is logged in."""
