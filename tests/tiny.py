@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from engine.assembly import optimizer_of
 from engine.contract import events
-from engine.contract.preset import SftPreset
+from engine.contract.preset import Preset
 from engine.contract.run_dir import RunDir
 from engine.data.batching import pad_rows
 from engine.data.byte_tokenizer import byte_tokenizer
@@ -19,8 +19,8 @@ from engine.data.chat import ChatEncoder, Example
 from engine.data.sources import Row, Table
 from engine.logprobs import Rows, TokenScorer
 from engine.loop import Progress, Wish, train
+from engine.methods import METHODS
 from engine.methods.bench import Bench
-from engine.methods.sft import sft
 from engine.models import Policy
 from engine.reporting import Reporter
 from engine.rollout.decode import Answer
@@ -110,7 +110,7 @@ def bench_of(
     policy: Policy,
     folder: Path,
     *,
-    train: Sequence[Row] = (),
+    train: Sequence[Row] | Table = (),
     held_out: Sequence[Row] | None = None,
 ) -> Bench:
     """What a method works with, on one CPU, writing to a run directory in `folder`."""
@@ -125,7 +125,7 @@ def bench_of(
         reference_scorer=None if policy.reference is None else TokenScorer(policy.reference),
         accelerator=accelerator,
         encoder=ChatEncoder(policy.tokenizer),
-        train=Table(list(train)),
+        train=train if isinstance(train, Table) else Table(list(train)),
         held_out=None if held_out is None else Table(list(held_out)),
         reporter=Reporter(run),
         breathe=lambda: None,
@@ -142,11 +142,11 @@ class Untouched:
         return Wish()
 
 
-def run_steps(preset: SftPreset, policy: Policy, folder: Path, rows: Sequence[Row]) -> list[events.Step]:
-    """The steps of an SFT run, by the parts that make a run."""
+def run_steps(preset: Preset, policy: Policy, folder: Path, rows: Sequence[Row] | Table) -> list[events.Step]:
+    """The steps of a run, by the parts that make it."""
     bench = bench_of(policy, folder, train=rows)
     train(
-        sft(preset, bench),
+        METHODS[preset.method](preset, bench),
         scorer=bench.scorer,
         optimizer=bench.accelerator.prepare(optimizer_of(preset, policy.model)),
         accelerator=bench.accelerator,

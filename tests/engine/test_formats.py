@@ -1,11 +1,18 @@
 """Every form of row that people have, and the one form of each kind that methods read."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from engine.contract.settings import Source
 from engine.data.formats import FORMATS, KINDS, canonical, recognise
 from engine.data.rows import UnusableRow
+from engine.data.sources import load_rows
+from tests.engine import running
+from tests.tiny import CHATML, run_steps, tiny_policy
 
 Row = dict[str, Any]
 
@@ -38,10 +45,14 @@ KNOWN: dict[str, tuple[str, Row, Row]] = {
     ),
     "in parts": (
         "sft",
-        {"messages": [{"role": "user", "content": [{"type": "text", "text": "2+"}, {"type": "text", "text": "2"}]}]},
-        {"messages": [ASK]},
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "2+"}, {"type": "text", "text": "2"}]},
+                {"role": "assistant", "content": "4", "name": None, "tool_calls": None},
+            ]
+        },
+        {"messages": [ASK, FOUR]},
     ),
-    "holes of a table": ("sft", {"messages": [ASK | {"name": None, "tool_calls": None}]}, {"messages": [ASK]}),
     "alpaca": (
         "sft",
         {"instruction": "Add.", "input": "2+2", "output": "4", "text": "### Instruction: …"},
@@ -343,3 +354,25 @@ def test_what_was_said_of_a_source_and_is_not_so_is_told() -> None:
 
 def test_every_kind_that_a_method_learns_from_has_a_form() -> None:
     assert {kind for kinds in KINDS.values() for kind in kinds} | {"prompt"} == {known.kind for known in FORMATS}
+
+
+# ---------------------------------------------------------------------------------------------------------- to a step
+
+#: The methods that learn from rows as they are, and those of the forms above that they take.
+LEARNERS = {"sft": running.sft, "dpo": running.dpo}
+LEARNED = {name: (method, row) for name, (method, row, _) in KNOWN.items() if method in LEARNERS}
+
+
+@pytest.mark.parametrize(("method", "row"), LEARNED.values(), ids=LEARNED)
+def test_a_file_of_every_form_trains(tmp_path: Path, method: str, row: Row) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text((json.dumps(row) + "\n") * 3, "utf-8")
+    table = load_rows([Source(path=str(file))], method)
+    policy = tiny_policy(lora=True)
+    policy.tokenizer.chat_template = CHATML
+    preset = LEARNERS[method](model={"adapter": {"rank": 4}}, data={"max_length": 128}, training={"steps": 2})
+    before = [parameter.clone() for parameter in policy.model.parameters() if parameter.requires_grad]
+    steps = run_steps(preset, policy, tmp_path / "run", table)
+    assert [step.step for step in steps] == [1, 2]
+    after = [parameter for parameter in policy.model.parameters() if parameter.requires_grad]
+    assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
