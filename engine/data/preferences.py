@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from engine.data import left_out
 from engine.data.chat import ChatEncoder, Example
 from engine.data.left_out import LeftOut, Origin
+from engine.data.rows import UnusableRow
 from engine.data.sources import DataError, Row
 
 
@@ -65,8 +66,11 @@ def _pair(row: Row, encoder: ChatEncoder, max_length: int) -> Pair | str:
         return "nothing stands before the answers"
     if _is_empty(row["chosen"]) or _is_empty(row["rejected"]):
         return "an answer is empty"
-    sides = [{"prompt": row["prompt"], "completion": row[side]} for side in ("chosen", "rejected")]
-    chosen, rejected = (encoder.example(side, completion_only=True, max_length=max_length) for side in sides)
+    sides = [{**row, "completion": row[side]} for side in ("chosen", "rejected")]
+    try:
+        chosen, rejected = (encoder.example(side, completion_only=True, max_length=max_length) for side in sides)
+    except UnusableRow as why:
+        return str(why)
     if not any(chosen.is_target) or not any(rejected.is_target):
         return f"nothing of an answer fits into {max_length} tokens"
     if chosen.ids == rejected.ids:

@@ -13,6 +13,7 @@ from engine.contract.settings import Rollout as RolloutSettings
 from engine.data.batching import micro_batches, mix, pad_rows, rows_of_step
 from engine.data.chat import Example
 from engine.data.left_out import LeftOut, told
+from engine.data.rows import UnusableRow
 from engine.data.sources import TASK, DataError, Row, Table
 from engine.logprobs import Rows
 from engine.loop import Material, Method, Update
@@ -99,12 +100,10 @@ def _encode(preset: SftPreset, bench: Bench, table: Table | None, phase: str) ->
         if index % 1000 == 0:
             bench.reporter.phase(phase, index / len(table.rows))
             bench.breathe()
-        example = bench.encoder.example(row, completion_only=preset.sft.completion_only, max_length=longest)
-        if any(example.is_target):
-            usable.append(example)
-        else:
-            fits = f"nothing of the answer fits into {longest} tokens"
-            useless.setdefault(fits if example.is_cut else "no token counts in the loss", []).append(index + 1)
+        try:
+            usable.append(_example(preset, bench, row, longest))
+        except UnusableRow as why:
+            useless.setdefault(str(why), []).append(index + 1)
     left_out = table.numbered(useless)
     lost = told(left_out, len(table.rows), "rows", table.origins)
     if not usable:
@@ -112,6 +111,15 @@ def _encode(preset: SftPreset, bench: Bench, table: Table | None, phase: str) ->
     if lost:
         bench.reporter.notice("warning", lost, "mend those rows, or raise data.max_length where they are too long")
     return usable, left_out
+
+
+def _example(preset: SftPreset, bench: Bench, row: Row, longest: int) -> Example:
+    """Raises UnusableRow if nothing of the row would be learned."""
+    example = bench.encoder.example(row, completion_only=preset.sft.completion_only, max_length=longest)
+    if not any(example.is_target):
+        fits = f"nothing of the answer fits into {longest} tokens"
+        raise UnusableRow(fits if example.is_cut else "no token counts in the loss")
+    return example
 
 
 @torch.no_grad()

@@ -3,13 +3,16 @@
 from typing import Any
 
 import pytest
+import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from engine.data.batching import pad_rows
 from engine.data.byte_tokenizer import END, byte_tokenizer
 from engine.data.chat import ChatEncoder, Example
-from engine.data.sources import DataError
-from tests.tiny import CHATML
+from engine.data.rows import DataError, UnusableRow
+from engine.logprobs import TokenScorer
+from tests.tiny import CHATML, tiny_policy
 
 USER = {"role": "user", "content": "Hi"}
 ANSWER = {"role": "assistant", "content": "Yo"}
@@ -98,7 +101,7 @@ def test_a_long_row_is_cut_at_its_end() -> None:
 
 def test_a_row_that_cannot_be_learned_from_names_its_columns() -> None:
     with pytest.raises(
-        DataError, match=r"neither `messages` nor `prompt` and `completion` nor `text`: question, answer"
+        UnusableRow, match=r"neither `messages`, nor `prompt` and `completion`, nor `text` \(it has question, answer\)"
     ):
         encode(ChatEncoder(byte_tokenizer()), {"question": "a", "answer": "b"})
     with pytest.raises(DataError, match=r"no `prompt` .it has text"):
@@ -184,6 +187,104 @@ def test_a_template_that_opens_a_thought_only_for_an_answer_loses_nothing_of_the
     tokenizer = byte_tokenizer()
     tokenizer.chat_template = CHATML.replace("assistant\n{% endif", "assistant\n<think>\n{% endif")
     assert learned(ChatEncoder(tokenizer), {"messages": [USER, ANSWER]}) == "Yo<|im_end|>\n"
+
+
+# ------------------------------------------------------------------------------------- templates that mark answers
+
+MARKED = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}{{ '\\n' }}"
+    "{% else %}{{ m.content }}<|im_end|>\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def marking_tokenizer() -> PreTrainedTokenizerFast:
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = MARKED
+    return tokenizer
+
+
+def test_a_template_that_marks_answers_is_taken_at_its_word() -> None:
+    """Without the line break after the mark, which the model never has to write."""
+    encoder = ChatEncoder(marking_tokenizer())
+    bye = {"role": "assistant", "content": "Bye"}
+    row = {"messages": [USER, ANSWER, USER, bye]}
+    assert learned(encoder, row) == "Yo<|im_end|>Bye<|im_end|>"
+    assert encode(encoder, row).ids == encode(ChatEncoder(chat_tokenizer()), row).ids
+
+
+@pytest.mark.parametrize("system_prompt", [None, "Be brief."])
+def test_marked_answers_within_a_prompt_do_not_count(system_prompt: str | None) -> None:
+    encoder = ChatEncoder(marking_tokenizer(), system_prompt=system_prompt)
+    bye = {"role": "assistant", "content": "Bye"}
+    assert learned(encoder, {"prompt": [USER, ANSWER, USER], "completion": [bye]}) == "Bye<|im_end|>"
+
+
+# ----------------------------------------------------------------------------------------- tools, tokens, and refusals
+
+
+def test_tools_and_words_for_the_template_reach_it() -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = (
+        "{% if tools %}[{{ tools[0]['function']['name'] }}]{% endif %}{{ mood }}"
+        "{% for m in messages %}{{ m.role }}:{{ m.content }}"
+        "{% for c in m.tool_calls or [] %}<{{ c.function.name }} {{ c.function.arguments.a }}>{% endfor %};{% endfor %}"
+    )
+    call = {"type": "function", "function": {"name": "add", "arguments": {"a": 2}}}
+    row = {
+        "messages": [
+            USER,
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "content": "4"},
+        ],
+        "tools": [{"type": "function", "function": {"name": "add"}}],
+        "chat_template_kwargs": {"mood": "!"},
+    }
+    encoder = ChatEncoder(tokenizer)
+    assert text_of(encoder, encode(encoder, row).ids) == "[add]!user:Hi;assistant:<add 2>;tool:4;"
+    assert learned(encoder, row) == "assistant:<add 2>;"
+    assert text_of(encoder, encoder.prompt({**row, "prompt": [USER]})).startswith("[add]!user:Hi;")
+
+
+@pytest.mark.parametrize("completion_only", [True, False])
+def test_of_rows_that_are_tokens_already_counts_what_they_say(completion_only: bool) -> None:
+    encoder = ChatEncoder(byte_tokenizer())
+    row = {"input_ids": [5, 6, 7, 8], "is_target": [True, False, True, True]}
+    example = encode(encoder, row, completion_only=completion_only, longest=3)
+    assert example == Example([5, 6, 7], [False, False, True], is_cut=True)
+
+
+def test_a_token_that_the_tokenizer_does_not_know_is_refused() -> None:
+    with pytest.raises(UnusableRow, match="has a token beyond the 258 that the tokenizer knows"):
+        encode(ChatEncoder(byte_tokenizer()), {"input_ids": [258], "is_target": [True]})
+
+
+def test_a_conversation_that_the_template_refuses_is_unusable_and_says_why() -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = (
+        "{% if messages[0].role != 'user' %}{{ raise_exception('Roles must alternate') }}{% endif %}"
+    )
+    with pytest.raises(UnusableRow, match="the chat template does not take its messages: Roles must alternate"):
+        encode(ChatEncoder(tokenizer), {"messages": [ANSWER]})
+
+
+def test_padding_with_the_end_token_hides_no_end() -> None:
+    """pad == eos, as many tokenizers have it: masks say what counts, never the id."""
+    own, shared = byte_tokenizer(), byte_tokenizer()
+    shared.pad_token = shared.eos_token
+    examples = [
+        [encode(ChatEncoder(t), {"prompt": "2+2=", "completion": answer}) for answer in ("4", "four")]
+        for t in (own, shared)
+    ]
+    assert examples[0] == examples[1]
+    rows = [pad_rows(e, t.pad_token_id) for e, t in zip(examples, (own, shared), strict=True)]
+    assert rows[1].input_ids[0, -3:].tolist() == [shared.eos_token_id] * 3
+    assert rows[1].input_ids[rows[1].is_target].tolist().count(shared.eos_token_id) == 2
+    policy = tiny_policy()
+    with torch.no_grad():
+        losses = [TokenScorer(policy.model)(row).logps.mean() for row in rows]
+    assert losses[0] == losses[1]
 
 
 # --------------------------------------------------------------------------------------------- without a template
