@@ -17,7 +17,9 @@ RESAMPLES = 2000
 Z_POWER = 0.8416212335729143
 #: Wins added to both sides of each pair that met, so that a model that never lost has a place on the board.
 PRIOR = 0.1
-ROUNDS = 500
+ROUNDS = 100
+#: In log-odds: a first step from far away would otherwise jump over the top.
+LONGEST_STEP = 2.0
 CLOSE_ENOUGH = 1e-9
 
 
@@ -52,10 +54,10 @@ def win_rate(prompts: Sequence[str], scores: Sequence[float], *, seed: int = 0) 
         return Share(0, 0, 0.0, 1.0)
     _, places = np.unique(np.asarray(prompts), return_inverse=True)
     sums = np.bincount(places, weights=np.asarray(scores, dtype=np.float64))
-    counts = np.bincount(places).astype(np.float64)
-    weights = _resamples(sums.size, seed)
-    means = weights @ sums / (weights @ counts)
-    low, high = np.quantile(means, [0.025, 0.975])
+    # Prompts of one sum and count are alike to a resample: to draw how many of each kind is the same, and quick.
+    kinds, sizes = np.unique(np.stack([sums, np.bincount(places)]), axis=1, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(sums.size, sizes / sums.size, RESAMPLES)
+    low, high = np.quantile(drawn @ kinds[0] / (drawn @ kinds[1]), [0.025, 0.975])
     return Share(float(sums.sum()), len(prompts), float(low), float(high))
 
 
@@ -87,25 +89,28 @@ def sentence(name: str, rate: Share) -> str:
 
 
 def bradley_terry(wins: Sequence[Sequence[float]] | Floats, *, prior: float = 0.0) -> Floats:
-    """Strengths (k,) as log-odds with mean 0, by Hunter 2004 (doi:10.1214/aos/1079120141), eq. 3.
+    """Strengths (…, k) as log-odds with mean 0: the likelihood of Bradley & Terry 1952, climbed by Newton's method.
 
-    wins: (k, k), how often the row beat the column; a tie is half a win for both. prior: wins added to both sides of
-    each pair that met. Without a prior a model that never lost, or never won, has no finite strength.
+    wins: (…, k, k), how often the row beat the column; a tie is half a win for both. prior: wins added to both sides
+    of each pair that met. Without a prior a model that never lost, or never won, has no finite strength.
     """
     counts = np.asarray(wins, dtype=np.float64)
-    met = counts + counts.T
-    counts = counts + prior * (met > 0)
-    met = counts + counts.T
-    won = counts.sum(axis=1)
-    skill = np.ones(len(counts))
+    counts = counts + prior * (counts + np.swapaxes(counts, -1, -2) > 0)
+    met = counts + np.swapaxes(counts, -1, -2)
+    models = counts.shape[-1]
+    strength = np.zeros(counts.shape[:-1])
     for _ in range(ROUNDS):
-        before = skill
-        skill = won / np.maximum((met / (before[:, np.newaxis] + before)).sum(axis=1), 1e-12)
-        skill = np.maximum(skill, 1e-12)
-        skill /= np.exp(np.log(skill).mean())
-        if np.abs(np.log(skill / before)).max() < CLOSE_ENOUGH:
+        chance = 1 / (1 + np.exp(strength[..., np.newaxis, :] - strength[..., np.newaxis]))
+        slope = (counts - met * chance).sum(axis=-1)
+        bend = met * chance * (1 - chance)
+        # Adding the same to all changes nothing, which would leave the system without one answer: 1 / k holds the mean.
+        curve = np.eye(models) * (bend.sum(axis=-1)[..., np.newaxis] + 1e-9) - bend + 1 / models
+        step = np.linalg.solve(curve, slope[..., np.newaxis])[..., 0]
+        step = np.clip(step, -LONGEST_STEP, LONGEST_STEP)
+        strength = strength + step
+        if np.abs(step).max() < CLOSE_ENOUGH:
             break
-    return np.asarray(np.log(skill), dtype=np.float64)
+    return np.asarray(strength - strength.mean(axis=-1, keepdims=True), dtype=np.float64)
 
 
 def board(votes: Sequence[Vote], *, seed: int = 0, resamples: int = 200) -> list[Place]:
@@ -118,15 +123,17 @@ def board(votes: Sequence[Vote], *, seed: int = 0, resamples: int = 200) -> list
     first, second = (np.asarray([at[name] for name in side]) for side in _sides(votes))
     scores = np.asarray([vote.score for vote in votes], dtype=np.float64)
 
-    def strengths(weight: Floats) -> Floats:
-        wins = np.zeros((len(models), len(models)))
-        np.add.at(wins, (second, first), weight * scores)
-        np.add.at(wins, (first, second), weight * (1 - scores))
-        return bradley_terry(wins, prior=PRIOR)
+    def wins(weights: Floats) -> Floats:
+        """weights: (r, votes). Returns (r, k, k)."""
+        size = len(models)
+        cells = np.concatenate([second * size + first, first * size + second])
+        amounts = np.concatenate([scores, 1 - scores])
+        rows = [np.bincount(cells, np.tile(weight, 2) * amounts, size * size) for weight in weights]
+        return np.asarray(rows, dtype=np.float64).reshape(-1, size, size)
 
-    found = strengths(np.ones(len(votes)))
-    weights = _resamples(int(prompts.max()) + 1, seed, resamples)
-    spread = np.quantile(np.stack([strengths(weight[prompts]) for weight in weights]), [0.025, 0.975], axis=0)
+    (found,) = bradley_terry(wins(np.ones((1, len(votes)))), prior=PRIOR)
+    weights = _resamples(int(prompts.max()) + 1, seed, resamples)[:, prompts]
+    spread = np.quantile(bradley_terry(wins(weights), prior=PRIOR), [0.025, 0.975], axis=0)
     counts = np.bincount(np.concatenate([first, second]), minlength=len(models))
     places = [
         Place(name, float(found[i]), float(spread[0, i]), float(spread[1, i]), int(counts[i]))
@@ -139,7 +146,7 @@ def _sides(votes: Sequence[Vote]) -> tuple[list[str], list[str]]:
     return [vote.first for vote in votes], [vote.second for vote in votes]
 
 
-def _resamples(size: int, seed: int, resamples: int = RESAMPLES) -> Floats:
+def _resamples(size: int, seed: int, resamples: int) -> Floats:
     """How often each of `size` prompts was drawn in each resample, (resamples, size)."""
     generator = np.random.default_rng(seed)
     drawn = generator.integers(0, size, (resamples, size), dtype=np.int32)

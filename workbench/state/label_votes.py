@@ -1,0 +1,111 @@
+"""Judgements as numbers: who was preferred over whom, on which side it stood and how long it was."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from engine.contract.labels import Candidate, Item, Judgement
+from engine.contract.labels_protocol import choice_of
+from engine.contract.labels_standing import pairs
+from workbench.state.comparison import Vote
+
+#: How judgements by a model are signed, as the contract has it.
+MODEL = "model:"
+
+
+class Choice(NamedTuple):
+    """A judgement of a pair. place: from 1, the left is much better, to 7, the right is; 4 is a tie.
+
+    leans_first: the same with the item's first candidate in place of the left one, which is what people can agree on.
+    left_longer: whether the left answer has more characters; None if both have as many.
+    """
+
+    item: str
+    labeller: str
+    place: int
+    leans_first: int
+    left_longer: bool | None
+
+
+def choices(judgements: Iterable[Judgement], items: Mapping[str, Item]) -> Iterator[Choice]:
+    """The judgements of pairs that rank; those of more answers, skipped ones and “both bad” are left out."""
+    for judgement in judgements:
+        item, place = items.get(judgement.item), choice_of(judgement)
+        if item is None or place is None:
+            continue
+        left, right = (len(item.candidates[index].text or "") for index in judgement.shown)
+        leans_first = place if judgement.shown[0] == 0 else 8 - place
+        longer = None if left == right else left > right
+        yield Choice(judgement.item, judgement.labeller, place, leans_first, longer)
+
+
+def author(candidate: Candidate) -> str:
+    """Who wrote it, as far as the set knows; "" if it does not. Of a file of preferences: what it was there."""
+    origin = candidate.origin
+    name = str(origin.get("run") or origin.get("model") or origin.get("was") or "")
+    step = origin.get("step")
+    return f"{name}, step {step}" if name and step is not None else name
+
+
+def votes(judgements: Iterable[Judgement], items: Mapping[str, Item]) -> list[Vote]:
+    """A vote for each two answers of different authors that a judgement compares, also those it finds alike."""
+    found: list[Vote] = []
+    for judgement in judgements:
+        item = items.get(judgement.item)
+        if item is not None and judgement.ranking:
+            found += _votes(judgement, item)
+    return found
+
+
+def _votes(judgement: Judgement, item: Item) -> Iterator[Vote]:
+    prompt = prompt_of(item)
+    for better, worse in pairs(judgement):
+        yield from _vote(prompt, item, worse, better, 1.0)
+    for group in judgement.ranking:
+        for place, one in enumerate(group):
+            for other in group[place + 1 :]:
+                yield from _vote(prompt, item, one, other, 0.5)
+
+
+def _vote(prompt: str, item: Item, first: int, second: int, score: float) -> Iterator[Vote]:
+    one, other = author(item.candidates[first]), author(item.candidates[second])
+    if one and other and one != other:
+        # Always in the same order, so that two models make one pair.
+        yield Vote(prompt, one, other, score) if one < other else Vote(prompt, other, one, 1 - score)
+
+
+def prompt_of(item: Item) -> str:
+    """The same for items that ask the same."""
+    return item.prompt if isinstance(item.prompt, str) else json.dumps(item.prompt)
+
+
+def circles(judgements: Iterable[Judgement], items: Mapping[str, Item]) -> tuple[int, int]:
+    """(circles, triples): of three answers to one prompt that one person compared with each other, how often A beat B,
+    B beat C and C beat A. A ranking alone has none, so only prompts that were judged more than once are looked at."""
+    judged: dict[tuple[str, str], list[tuple[Judgement, Item]]] = {}
+    for judgement in judgements:
+        if (item := items.get(judgement.item)) is not None:
+            judged.setdefault((judgement.labeller, prompt_of(item)), []).append((judgement, item))
+    found = [_count_circles(_beaten(several)) for several in judged.values() if len(several) > 1]
+    return sum(circular for circular, _ in found), sum(triples for _, triples in found)
+
+
+def _beaten(judged: Iterable[tuple[Judgement, Item]]) -> dict[str, set[str]]:
+    beats: dict[str, set[str]] = {}
+    for judgement, item in judged:
+        for better, worse in pairs(judgement):
+            winner, loser = (item.candidates[index].text or "" for index in (better, worse))
+            beats.setdefault(winner, set()).add(loser)
+    return beats
+
+
+def _count_circles(beats: Mapping[str, set[str]]) -> tuple[int, int]:
+    """Each circle is met at each of its three answers, a triple without one at its best answer alone."""
+    nobody: set[str] = set()
+    circular = ordered = 0
+    for first, beaten in beats.items():
+        for second in beaten:
+            for third in beats.get(second, nobody):
+                circular += first in beats.get(third, nobody)
+                ordered += third in beaten
+    return circular // 3, circular // 3 + ordered

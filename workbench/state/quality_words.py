@@ -1,0 +1,109 @@
+"""What the numbers of a labelling set mean, in sentences that a person can act on."""
+
+import math
+from typing import NamedTuple
+
+from workbench.state import comparison, figures
+from workbench.state.agreement import Share
+from workbench.state.label_quality import Agreement, Comparison, Quality
+
+#: Below this many cases a share says next to nothing, and the page says so instead.
+FEW = 10
+#: What careful labellers reach: Ouyang et al. 2022 (arXiv:2203.02155), section 3.4; Stiennon et al. 2020 (2009.01325).
+USUAL = "InstructGPT's labellers agreed with each other in 73%, Stiennon's with the authors in 77%."
+
+
+class Row(NamedTuple):
+    """One measure of the page. against: the share that chance would give; None where there is none."""
+
+    title: str
+    share: Share
+    meaning: str
+    against: float | None = None
+    is_warning: bool = False
+
+
+def headline(found: Quality) -> str:
+    """The page in a sentence."""
+    if not found.judgements:
+        return "Nothing is judged yet."
+    people = len(found.labellers)
+    who = "by one person" if people == 1 else f"by {people} people"
+    said = "1 judgement" if found.judgements == 1 else f"{figures.count(found.judgements)} judgements"
+    pace = found.median_seconds
+    quick = f", {figures.number(pace, 2)} s each" if math.isfinite(pace) else ""
+    return f"{said} {who}{quick}."
+
+
+def rows(found: Quality) -> list[Row]:
+    """Every measure that there is something to say of."""
+    wanted = [
+        Row("Agrees with itself", found.consistency, _consistent(found.consistency)),
+        _leaning("Left answer wins", found.position, "the left answer", "where it stands decides"),
+        _leaning("Longer answer wins", found.length, "the longer answer", "right, perhaps, or a habit: read a few"),
+        Row("Gold items", found.gold, "as the author of the set would have judged them"),
+        Row("Ties", found.ties, "of those that were ranked"),
+        Row("Both bad", found.both_bad, "train nothing but KTO"),
+        Row("Skipped", found.skipped, "train nothing"),
+    ]
+    found_rows = [row for row in wanted if row.share.total]
+    return [*found_rows, *([_agreeing(found.agreement)] if found.agreement is not None else [])]
+
+
+def drift(found: Quality) -> str:
+    """Whether the person grew faster or slower."""
+    if not math.isfinite(found.drift):
+        return ""
+    if found.drift < 0.5:
+        return f"The last third took {figures.share(found.drift)} of the time of the first: practice, or haste?"
+    if found.drift > 1.5:
+        return f"The last third took {figures.number(found.drift, 2)} times as long as the first: time for a break?"
+    return f"The last third took {figures.share(found.drift)} of the time of the first: steady."
+
+
+def order(found: Quality) -> str:
+    """Whether preferences ran in circles."""
+    if not found.triples:
+        return ""
+    triples = f"of {figures.count(found.triples)} triples of answers that were compared with each other"
+    if not found.circles:
+        return f"None {triples} runs in a circle."
+    circles = "1 runs" if found.circles == 1 else f"{figures.count(found.circles)} run"
+    return f"{circles} in a circle (A over B, B over C, C over A) {triples}."
+
+
+def preferred(found: Comparison) -> str:
+    """Which model is better, and what it would take to know."""
+    if found.rate is not None:
+        return comparison.sentence(found.models[1], found.rate)
+    first, second = found.board[0], found.board[1]
+    gap = "stands clear of" if first.low > second.high else "is not clear of"
+    return f"{first.model} leads and {gap} {second.model}."
+
+
+def _consistent(share: Share) -> str:
+    if share.total < FEW:
+        return f"too few to tell: {_of(share)} pairs that came again with sides swapped"
+    return f"{_of(share)} pairs got the same answer when they came again with sides swapped"
+
+
+def _leaning(title: str, share: Share, what: str, why: str) -> Row:
+    if share.total < FEW:
+        return Row(title, share, "too few to tell", 0.5)
+    if not share.excludes(0.5):
+        return Row(title, share, f"no sign that {what} is favoured", 0.5)
+    more = "more" if share.value > 0.5 else "less"
+    return Row(title, share, f"{what} wins {more} often than chance allows: {why}", 0.5, is_warning=True)
+
+
+def _agreeing(found: Agreement) -> Row:
+    beyond = [f"ordinal alpha {figures.fixed(found.alpha)}" if math.isfinite(found.alpha) else ""]
+    if math.isfinite(found.kappa):
+        beyond.append(f"kappa of {' and '.join(found.people)} {figures.fixed(found.kappa)}")
+    told = ", ".join(part for part in beyond if part)
+    of = "1 item" if found.items == 1 else f"{figures.count(found.items)} items"
+    return Row("Agree with each other", found.raw, f"on {of}; {told}. {USUAL}" if told else f"on {of}. {USUAL}")
+
+
+def _of(share: Share) -> str:
+    return f"{figures.count(round(share.hits))} of {figures.count(share.total)}"
