@@ -112,7 +112,7 @@ class MainWindow(QMainWindow):
         """Out of what is open: the palette, a zoom or cursor, a page."""
         if self.palette_box.isVisible():
             self.palette_box.dismiss()
-        elif self.is_judging and self.judging is not None and self.judging.let_go():
+        elif self.page == "judge" and self.judging is not None and self.judging.let_go():
             self.judging.setFocus()
         elif self.page != "runs":
             self.show_page(self._before if self._before != self.page else "runs")

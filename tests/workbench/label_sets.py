@@ -1,10 +1,11 @@
 """Small labelling sets, as a person or an engine would have made them."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.contract.labels import Candidate, Item, LabelDir, LabelSet, Protocol
+from engine.contract.labels import Candidate, Item, Judgement, LabelDir, LabelSet, Protocol
 from engine.contract.labels_log import create_set
 
 PAIRS = [
@@ -29,6 +30,9 @@ PAIRS = [
 ]
 
 
+_NUMBERS = itertools.count()
+
+
 def item(number: int, first: str, second: str, prompt: Any = "Say something.") -> Item:
     """A pair of which model A wrote the first answer and model B the second."""
     answers = (Candidate(text=first, origin={"model": "A"}), Candidate(text=second, origin={"model": "B"}))
@@ -47,3 +51,21 @@ def made(
     (workspace / "labels").mkdir(exist_ok=True)
     of = pairs(items) if isinstance(items, int) else items
     return create_set(workspace / "labels" / name, settings, of, guideline=guideline)
+
+
+def said(of: Item, better: int | None, labeller: str = "ada", *, left: int = 0, **more: object) -> Judgement:
+    """A judgement of a pair with candidate `left` on the left; better: None for a tie."""
+    ranking = ((0, 1),) if better is None else ((better,), (1 - better,))
+    return Judgement.model_validate(
+        {
+            "id": f"j{next(_NUMBERS)}",
+            "item": of.id,
+            "labeller": labeller,
+            "ranking": ranking,
+            "shown": (left, 1 - left),
+            "strength": None if better is None else 1,
+            "active_seconds": 4.0,
+            "time": 0.0,
+            **more,
+        }
+    )

@@ -342,7 +342,7 @@ while labelling.sitting.turn is not None:
 """
 
 
-@pytest.mark.parametrize("moments", [1, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("moments", [1, pytest.param(5, marks=pytest.mark.slow)])
 def test_a_window_killed_right_after_a_key_comes_back_at_the_right_pair(workspace: Path, moments: int) -> None:
     label_dir = made(workspace, items=moments * 60, repeats=0)
     for moment in range(moments):
@@ -359,3 +359,20 @@ def test_a_window_killed_right_after_a_key_comes_back_at_the_right_pair(workspac
         child.stdout.close()
         there = {judgement.item for judgement in said(label_dir)}
         assert before | {first, *rest} <= there
+
+
+def test_after_a_sitting_the_page_tells_how_good_the_labels_are(
+    qtbot: Any, window: MainWindow, label_dir: LabelDir
+) -> None:
+    for _ in range(30):
+        press(window, Qt.Key.Key_Left)
+    window.session.labelling.read_quality(label_dir)
+    qtbot.waitUntil(lambda: page(window).quality is not None)
+    assessed = page(window).quality
+    assert assessed is not None
+    qtbot.waitUntil(assessed.isVisible)
+    assert "judgements by one person" in assessed.text
+    assert "is preferred in" in assessed.text
+    assert "wins more often than chance allows" in " ".join(part.text() for part in assessed.findChildren(QLabel))
+    press(window, Qt.Key.Key_Escape)
+    assert page(window).sets.isVisible()

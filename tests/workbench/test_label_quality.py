@@ -11,34 +11,12 @@ import pytest
 
 from engine.contract.labels import Candidate, Item, Judgement
 from engine.contract.labels_standing import Ledger
-from tests.workbench.label_sets import item
+from tests.workbench.label_sets import item, said
 from workbench.state import quality_words
 from workbench.state.label_quality import Quality, quality, running_share
 from workbench.state.label_votes import votes
 
 LOT = random.Random(0)  # noqa: S311  any order will do
-
-
-def said(of: Item, better: int | None, labeller: str = "ada", *, left: int = 0, **more: object) -> Judgement:
-    """A judgement of a pair with candidate `left` on the left; better: None for a tie."""
-    ranking = ((0, 1),) if better is None else ((better,), (1 - better,))
-    said.count += 1  # type: ignore[attr-defined]
-    return Judgement.model_validate(
-        {
-            "id": f"j{said.count}",  # type: ignore[attr-defined]
-            "item": of.id,
-            "labeller": labeller,
-            "ranking": ranking,
-            "shown": (left, 1 - left),
-            "strength": None if better is None else 1,
-            "active_seconds": 4.0,
-            "time": 0.0,
-            **more,
-        }
-    )
-
-
-said.count = 0  # type: ignore[attr-defined]
 
 
 def found(items: Sequence[Item], judgements: Sequence[Judgement]) -> Quality:

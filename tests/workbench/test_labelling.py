@@ -94,7 +94,7 @@ def test_a_judgement_is_on_the_disk_before_the_next_pair_is_there(desk: Desk, la
     assert on_disk_when_told == [1, 2, 3]
 
 
-@pytest.mark.parametrize("moments", [3, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("moments", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_nothing_that_was_shown_as_saved_is_missing(workspace: Path, moments: int) -> None:
     label_dir = made(workspace, items=2000)
     lot = random.Random(0)  # noqa: S311  any moment will do

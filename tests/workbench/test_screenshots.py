@@ -11,7 +11,10 @@ from PySide6.QtCore import QPoint, QRect
 from PySide6.QtGui import QColor, QImage
 from PySide6.QtWidgets import QWidget
 
+from engine.contract.labels import LabelDir
+from engine.contract.labels_log import append_judgement
 from tests.workbench.fake_runs import FakeEngine, tour
+from tests.workbench.label_sets import made, pairs, said
 from tests.workbench.opened import opened
 from workbench import theme
 from workbench.io.system_readings import Readings
@@ -21,7 +24,7 @@ from workbench.theme import Theme
 SIZE = (1440, 900)
 SCREENSHOTS = Path(__file__).parents[2] / "assets" / "screenshots"
 THEMES = {"light": theme.LIGHT, "dark": theme.DARK}
-KEPT = {"runs", "presets", "first-time", "crashed"}
+KEPT = {"runs", "presets", "judge", "quality", "first-time", "crashed"}
 #: The same in every picture, so that a picture changes only when the page does.
 READINGS = Readings(busy=0.61, used=6_200_000_000, total=25_000_000_000, gpus=())
 
@@ -136,6 +139,50 @@ def test_the_other_pages_are_drawn(qtbot: Any, window: MainWindow, colours: Them
     image = picture(qtbot, window, page)
     assert len(np.unique(pixels(image).reshape(-1, 3), axis=0)) > 50
     assert near(image, colours.colour("text")) > 1000
+
+
+def judged(workspace: Path) -> LabelDir:
+    """A set of two models that a person has judged for a while, with a habit."""
+    label_dir = made(workspace, "bread-and-tea", 120)
+    lot = np.random.default_rng(0)
+    for place, one in enumerate(pairs(96)):
+        left = place % 2
+        better = left if lot.random() < 0.64 else 1 - left
+        seconds = float(lot.lognormal(1.6, 0.4))
+        append_judgement(label_dir.judgements, said(one, better, left=left, active_seconds=seconds))
+        if place % 9 == 0:
+            append_judgement(label_dir.judgements, said(one, left, left=1 - left, active_seconds=3.0, repeat=True))
+    return label_dir
+
+
+def test_a_sitting_is_calm_and_lights_what_was_chosen(
+    qtbot: Any, window: MainWindow, colours: Theme, workspace: Path
+) -> None:
+    window.show_page("judge")
+    window.session.labelling.judge_as("ada")
+    window.session.labelling.open(judged(workspace))
+    qtbot.waitUntil(lambda: window.is_judging)
+    assert window.judging is not None
+    calm = picture(qtbot, window, "judge")
+    assert sum(share(calm, colours.colour(token)) for token in ("ground", "surface", "raised")) > 0.85
+    window.judge("left")
+    lit = part(window.grab().toImage(), window, window.judging.sitting)
+    dim = part(calm, window, window.judging.sitting)
+    assert near(lit, colours.colour("accent"), slack=2) > near(dim, colours.colour("accent"), slack=2) + 2000
+
+
+def test_the_quality_page_shows_intervals_and_what_to_worry_about(
+    qtbot: Any, window: MainWindow, colours: Theme, workspace: Path
+) -> None:
+    window.show_page("judge")
+    window.session.labelling.read_quality(judged(workspace))
+    page = window.judging
+    assert page is not None
+    qtbot.waitUntil(lambda: page.quality is not None and page.quality.isVisible())
+    image = part(picture(qtbot, window, "quality"), window, page)
+    assert near(image, colours.colour("warning")) > 100
+    assert near(image, colours.curve(0).colour) > 300
+    assert near(image, colours.colour("accent"), slack=2) > 1000
 
 
 def test_the_palette_lies_over_the_page(qtbot: Any, window: MainWindow, colours: Theme) -> None:

@@ -8,6 +8,7 @@ from engine.contract.faults import PresetError
 from engine.contract.labels import LabelDir, LabelSet
 from engine.contract.labels_log import JudgementLog, ReadOnlyError
 from engine.contract.labels_standing import Ledger
+from workbench.state.label_quality import Quality, quality
 from workbench.state.sitting import Sitting
 
 READ_AT_ONCE = 1 << 20
@@ -88,6 +89,12 @@ def open_set(label_dir: LabelDir, labeller: str) -> Opened:
         raise
     guideline = labels_log.read_guideline(label_dir)
     return Opened(label_dir, sitting, log, why, items.offset, guideline, unreadable)
+
+
+def read_quality(label_dir: LabelDir) -> Quality:
+    """How good its labels are. Raises OSError, ValueError where it cannot be read."""
+    ledger = Ledger(labels_log.read_judgements(label_dir).lines)
+    return quality(labels_log.read_items(label_dir), ledger)
 
 
 def _open_log(label_dir: LabelDir, settings: LabelSet) -> tuple[JudgementLog | None, str, str]:

@@ -42,7 +42,8 @@ class Labelling(QObject):
     """The sets of a workspace, and the one that is open. All that the pages can ask for is a method.
 
     listed: the summaries of all sets. happened: an Event of the sitting. failed: a sentence; what was asked was not
-    done and the pair stays. told: a sentence that is no fault. renamed: who judges now.
+    done and the pair stays. told: a sentence that is no fault. renamed: who judges now. quality_read: name
+    and Quality of a set.
     """
 
     listed = Signal(object)
@@ -50,6 +51,7 @@ class Labelling(QObject):
     failed = Signal(str)
     told = Signal(str)
     renamed = Signal(str)
+    quality_read = Signal(str, object)
 
     def __init__(self, folder: Path, background: Background, labeller: str = "") -> None:
         super().__init__()
@@ -102,6 +104,14 @@ class Labelling(QObject):
         self.close_set()
         self._wanted, labeller = label_dir, self.labeller
         self._background.submit(lambda: label_sets.open_set(label_dir, labeller), self._take, self._could_not_open)
+
+    def read_quality(self, label_dir: LabelDir) -> None:
+        """Emit `quality_read` with what can be said of the labels of a set."""
+        self._background.submit(
+            lambda: label_sets.read_quality(label_dir),
+            lambda found: self.quality_read.emit(label_dir.path.name, found),
+            lambda error: self.failed.emit(str(error)),
+        )
 
     def close_set(self) -> None:
         """Leave the sitting; everything said is on the disk already."""

@@ -43,10 +43,11 @@ def rows(found: Quality) -> list[Row]:
         _leaning("Longer answer wins", found.length, "the longer answer", "right, perhaps, or a habit: read a few"),
         Row("Gold items", found.gold, "as the author of the set would have judged them"),
         Row("Ties", found.ties, "of those that were ranked"),
-        Row("Both bad", found.both_bad, "train nothing but KTO"),
-        Row("Skipped", found.skipped, "train nothing"),
+        Row("Both bad", found.both_bad, "only KTO learns from them"),
+        Row("Skipped", found.skipped, "nothing learns from them"),
     ]
-    found_rows = [row for row in wanted if row.share.total]
+    rare = {"Both bad", "Skipped"}
+    found_rows = [row for row in wanted if (row.share.hits if row.title in rare else row.share.total)]
     return [*found_rows, *([_agreeing(found.agreement)] if found.agreement is not None else [])]
 
 
