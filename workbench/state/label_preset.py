@@ -2,7 +2,11 @@
 
 from typing import Literal
 
+from engine.contract.preset import PRESETS
+
 Method = Literal["reward_model", "dpo"]
+#: What learns from judgements, as a menu names it.
+TITLES: dict[Method, str] = {"reward_model": "A reward model", "dpo": "The model itself, by DPO"}
 
 #: Fewer steps than this teach nothing; four times through the pairs is what the shipped presets do.
 LEAST_STEPS = 10
@@ -21,6 +25,11 @@ MODEL: dict[Method, str] = {
     "reward_model": "",
 }
 RATE: dict[Method, str] = {"dpo": "5e-5", "reward_model": "1e-4"}
+
+
+def offered() -> dict[Method, str]:
+    """The methods that the engine has, with their titles."""
+    return {method: title for method, title in TITLES.items() if method in PRESETS}
 
 
 def preset_for(name: str, method: Method, judged: int) -> str:

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QLineEdit, QMenu, QPushButton, QStackedWidget, QTo
 from workbench import theme
 from workbench.io.label_sets import Summary
 from workbench.state import figures
+from workbench.state.label_preset import offered
 from workbench.theme import Theme
 from workbench.views.labels import card, column, label, row
 from workbench.views.tables import Column, PlainTable
@@ -160,7 +161,7 @@ def training_button() -> QToolButton:
     button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
     button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
     menu = QMenu(button)
-    for title, method in (("A reward model", "reward_model"), ("The model itself, by DPO", "dpo")):
+    for method, title in offered().items():
         menu.addAction(title).setData(method)
     button.setMenu(menu)
     return button

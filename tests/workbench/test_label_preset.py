@@ -1,0 +1,25 @@
+"""The preset that learns from judgements is one that the engine takes."""
+
+import pytest
+
+from engine.contract.preset import read_draft
+from workbench.state.label_preset import Method, offered, preset_for
+
+
+@pytest.mark.parametrize("method", offered())
+@pytest.mark.parametrize("judged", [0, 7, 60, 10_000])
+def test_it_is_a_preset_without_a_fault(method: Method, judged: int) -> None:
+    draft = read_draft(preset_for("demo", method, judged))
+    assert draft.faults == []
+    assert draft.preset is not None
+    assert draft.preset.method == method
+    assert [source.path for source in draft.preset.data.train] == ["labels:demo"]
+
+
+def test_more_judgements_are_learned_from_for_longer() -> None:
+    def steps(judged: int) -> int:
+        preset = read_draft(preset_for("demo", "dpo", judged)).preset
+        assert preset is not None
+        return preset.training.steps
+
+    assert (steps(0), steps(60), steps(600)) == (10, 30, 300)
