@@ -18,6 +18,7 @@ def as_lines(prepared: Prepared) -> list[str]:
         f"model       {preset.model.path}{size}; trains {weights} on {_device(preset.model.device)}",
         *(f"data        {_counted(counted)}" for counted in survey.train),
         *(f"held out    {_counted(counted)}" for counted in survey.held_out),
+        *(f"left out    {counted.left_out}" for counted in [*survey.train, *survey.held_out] if counted.left_out),
         f"training    {training.steps} steps of {training.batch_size}{_epochs(prepared)}",
         f"writes      {_where(prepared)}, up to {estimates.megabytes(survey.writes)}",
     ]
@@ -70,4 +71,5 @@ def _epochs(prepared: Prepared) -> str:
 
 
 def _source_as_json(counted: preflight.Counted) -> dict[str, Any]:
-    return {"path": counted.source.path, "rows": counted.rows, "is_exact": counted.is_exact}
+    told = {"rows": counted.rows, "is_exact": counted.is_exact, "left_out": counted.left_out}
+    return {"path": counted.source.path, **told}

@@ -93,7 +93,7 @@ def canonical(row: Row, method: str, *, format: str = "auto", columns: Mapping[s
 
     format: what the form is called, if it is not to be recognised. columns: our name of a column -> the row's.
     """
-    given = _renamed({name: value for name, value in row.items() if value is not None}, columns or {})
+    given = renamed({name: value for name, value in row.items() if value is not None}, columns or {})
     found = recognise(given, method, format=format)
     names = {ours[0]: name for ours in (*found.needs, *found.may) if (name := _first(ours, given))}
     # A table has no way to leave a cell out but to leave it empty.
@@ -113,7 +113,8 @@ def recognise(row: Row, method: str, *, format: str = "auto") -> Format:
     raise UnusableRow(_lacking(row, method, kinds, format))
 
 
-def _renamed(row: Row, columns: Mapping[str, str]) -> Row:
+def renamed(row: Row, columns: Mapping[str, str]) -> Row:
+    """The row under our names. columns: our name of a column -> the row's. Raises UnusableRow if one is not there."""
     lacking = [name for name in columns.values() if name not in row]
     if lacking:
         raise UnusableRow(f"has no `{lacking[0]}`, which the source's `columns` name ({_listed(row)})")

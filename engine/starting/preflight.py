@@ -43,11 +43,12 @@ Section = TypeVar("Section", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Counted:
-    """A source and how many rows it has, None where nobody counted."""
+    """A source and how many rows of it can be used, None where nobody counted; and which cannot, in words."""
 
     source: settings.Source
     rows: int | None
     is_exact: bool = True
+    left_out: str = ""
 
 
 @dataclass(frozen=True)
@@ -226,8 +227,8 @@ def _counted(source: settings.Source, needs: Needs, where: Places) -> Counted:
         return Counted(source, source.rows, is_exact=False)
     if path.is_dir():
         raise RowError("is a folder", "name a .jsonl, .json, .csv or .parquet file in it")
-    scan = scan_file(path, needs, at_most=source.rows)
-    return Counted(source, scan.rows, scan.is_exact)
+    scan = scan_file(source, needs)
+    return Counted(source, scan.rows, scan.is_exact, scan.left_out)
 
 
 def check_task(source: settings.Source) -> None:

@@ -1,4 +1,4 @@
-"""Looks through a data file before a run starts: is every row whole, and can the method learn from it?
+"""Looks through a data file before a run starts: which rows can the method learn from, and why not from the others?
 
 Without torch or datasets, so that it takes moments; of a large file only the beginning is read.
 """
@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.contract.settings import Source
+from engine.data import left_out
+from engine.data.files import JsonLines, Line
+from engine.data.formats import canonical, recognise, renamed
+from engine.data.left_out import Origin, Reasons
+from engine.data.rows import UnusableRow
+
 #: Bytes of a file that are looked at; the rest is the engine's to find out.
 SCAN_AT_MOST = 64 * 1024 * 1024
-#: Columns that hold text or messages; of pairs of answers, and of all others.
-PAIR = ("prompt", "chosen", "rejected")
-TEXTS = ("prompt", "completion", "text")
 READABLE = (".jsonl", ".json", ".csv", ".parquet")
-
-Row = dict[str, Any]
 
 
 class RowError(Exception):
@@ -32,7 +34,7 @@ class RowError(Exception):
 
 @dataclass(frozen=True)
 class Needs:
-    """What a row must have: something to learn from or to prompt with, and columns that rewards read."""
+    """What a row must have: something that the method learns from, and columns that rewards read."""
 
     method: str
     columns: tuple[str, ...] = ()
@@ -40,14 +42,19 @@ class Needs:
 
 @dataclass(frozen=True)
 class Scan:
-    """Rows in the file, None where nobody counted; not is_exact where estimated from the part that was read."""
+    """Rows that can be used, None where nobody counted; not is_exact where estimated from the part that was read.
+
+    left_out: which rows cannot be used and why, in words; empty if all can.
+    """
 
     rows: int | None
     is_exact: bool = True
+    left_out: str = ""
 
 
-def scan_file(path: Path, needs: Needs, *, at_most: int | None = None) -> Scan:
-    """Look through a data file, or its first `at_most` rows. Raises RowError for the first thing wrong."""
+def scan_file(source: Source, needs: Needs) -> Scan:
+    """Look through a data file, or the rows of it that are asked for. Raises RowError if no row can be used."""
+    path = Path(source.path)
     suffix = path.suffix.lower()
     if suffix not in READABLE:
         raise RowError(f"{path.name} is of no kind that can be read", f"use one of {', '.join(READABLE)}")
@@ -55,70 +62,69 @@ def scan_file(path: Path, needs: Needs, *, at_most: int | None = None) -> Scan:
         raise RowError(f"{path.name} is empty", "give a file with rows")
     try:
         if suffix == ".parquet":
-            return _scan_parquet(path, needs, at_most)
+            return _scan_parquet(source, needs)
         if suffix == ".json" and path.stat().st_size > SCAN_AT_MOST:
             # One JSON value cannot be read in part; the engine tells what is wrong with a file this large.
             return Scan(None, is_exact=False)
-        return _scan_rows(path, _rows(path, suffix), needs, at_most)
+        return _scan_rows(source, needs, _lines(path, suffix), "line" if suffix != ".json" else "row")
     except UnicodeDecodeError as error:
         raise RowError(f"{path.name} is not UTF-8 text (byte {error.start})", "save the file as UTF-8") from error
     except OSError as error:
         raise RowError(f"{path.name} cannot be read: {error.strerror or error}", "check the file") from error
 
 
-def _rows(path: Path, suffix: str) -> Iterator[tuple[int, Row, int]]:
+def _lines(path: Path, suffix: str) -> Iterator[Line]:
     if suffix == ".jsonl":
-        return json_lines(path)
+        return JsonLines(path).lines()
     return _json_rows(path) if suffix == ".json" else _csv_rows(path)
 
 
-def _scan_rows(path: Path, rows: Iterator[tuple[int, Row, int]], needs: Needs, at_most: int | None) -> Scan:
-    """Each row comes with its line, from 1 (0 where there is none), and the bytes read so far."""
-    count, read, is_exact = 0, 0, True
-    for line, row, read in rows:
-        count += 1
-        if problem := row_problem(row, needs):
-            where = f"{path.name}, line {line}" if line else f"{path.name}, row {count}"
-            raise RowError(f"{where}: {problem}", "mend the row, or choose other data")
-        if at_most is not None and count >= at_most:
-            return Scan(count)
+def _scan_rows(source: Source, needs: Needs, lines: Iterator[Line], unit: str) -> Scan:
+    path, reasons = Path(source.path), Reasons()
+    seen = read = 0
+    is_exact = True
+    for line in lines:
+        seen, read = seen + 1, line.ends
+        try:
+            _check(line, source, needs)
+        except UnusableRow as why:
+            reasons.add(str(why), line.number)
+        if seen == source.rows:
+            break
         if read > SCAN_AT_MOST:
             is_exact = False
             break
-    if count == 0:
+    if seen == 0:
         raise RowError(f"{path.name} has no rows", "give a file with rows")
-    return Scan(count) if is_exact else Scan(round(count * path.stat().st_size / read), is_exact=False)
+    usable = seen - sum(map(len, reasons.found.values()))
+    origins = [Origin(path.name, unit, 1)]
+    if not usable:
+        why_none = left_out.reasons(reasons.found, origins)
+        remedy = "mend it, choose other data, or set the source's `columns`"
+        raise RowError(f"{path.name}: no row can be used: {why_none}", remedy)
+    told = left_out.told(reasons.found, seen, "rows", origins)
+    return Scan(usable if is_exact else round(usable * path.stat().st_size / read), is_exact, told)
 
 
-def json_lines(path: Path) -> Iterator[tuple[int, Row, int]]:
-    """Line number, row, and bytes read so far; empty lines are passed over. Raises RowError naming the line."""
-    read = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            read += len(line)
-            if line.strip():
-                yield number, _json_row(f"{path.name}, line {number}", line), read
+def _check(line: Line, source: Source, needs: Needs) -> None:
+    """Raises UnusableRow; RowError for a row that would end the run, as a reward finds nothing in it."""
+    if isinstance(line.row, str):
+        raise UnusableRow(line.row)
+    row = canonical(line.row, needs.method, format=source.format, columns=source.columns)
+    if lacking := _lacking(list(row), needs):
+        where = f"{Path(source.path).name}, row {line.number}"
+        raise RowError(f"{where}: {lacking}", "mend the row, or name another column in the reward")
 
 
-def _json_row(where: str, line: bytes) -> Row:
+def _lacking(names: list[str], needs: Needs) -> str:
+    missing = [column for column in needs.columns if column not in names]
+    listed = ", ".join(f"`{name}`" for name in names[:8])
+    return f"has no `{missing[0]}`, which a reward needs (it has {listed})" if missing else ""
+
+
+def _json_rows(path: Path) -> Iterator[Line]:
     try:
-        row = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        problem = f"{where}: is not UTF-8 text (byte {error.start} of the line)"
-        raise RowError(problem, "save the file as UTF-8") from error
-    except json.JSONDecodeError as error:
-        problem = f"{where}: is not JSON ({error.msg} at column {error.colno})"
-        raise RowError(problem, "mend or remove the line") from error
-    except (ValueError, RecursionError) as error:
-        raise RowError(f"{where}: is not JSON ({error})", "mend or remove the line") from error
-    if not isinstance(row, dict):
-        raise RowError(f'{where}: should be an object such as {{"prompt": …}}', "mend or remove the line")
-    return row
-
-
-def _json_rows(path: Path) -> Iterator[tuple[int, Row, int]]:
-    try:
-        data = json.loads(path.read_bytes().decode("utf-8"))
+        data = json.loads(path.read_bytes().decode("utf-8-sig"))
     except json.JSONDecodeError as error:
         problem = f"{path.name}, line {error.lineno}: is not JSON ({error.msg} at column {error.colno})"
         raise RowError(problem, "mend it; if it has one object a line, name it .jsonl") from error
@@ -126,29 +132,30 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Row, int]]:
         raise RowError(f"{path.name} is nested too deep", "give a list of objects") from error
     if not isinstance(data, list) or not all(isinstance(row, dict) for row in data):
         raise RowError(f"{path.name} should be a list of objects", "give a list, or one object a line in a .jsonl")
-    yield from ((0, row, 0) for row in data)
+    yield from (Line(index + 1, index, row) for index, row in enumerate(data))
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, Row, int]]:
+def _csv_rows(path: Path) -> Iterator[Line]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     read = 0
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         try:
-            for row in reader:
+            for index, row in enumerate(reader):
                 read += sum(len(value) for value in row.values() if isinstance(value, str))
                 if None in row:
                     raise RowError(f"{path.name}, line {reader.line_num}: has more cells than the header", "mend it")
-                yield reader.line_num, dict(row), read
+                yield Line(reader.line_num, index, dict(row), read)
         except csv.Error as error:
             raise RowError(f"{path.name}, line {reader.line_num}: is not CSV ({error})", "mend it") from error
 
 
-def _scan_parquet(path: Path, needs: Needs, at_most: int | None) -> Scan:
+def _scan_parquet(source: Source, needs: Needs) -> Scan:
     """Only what the footer says: how many rows, and which columns."""
     import pyarrow  # type: ignore[import-untyped]
     import pyarrow.parquet  # type: ignore[import-untyped]
 
+    path = Path(source.path)
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             rows, names = file.metadata.num_rows, list(file.schema_arrow.names)
@@ -156,56 +163,11 @@ def _scan_parquet(path: Path, needs: Needs, at_most: int | None) -> Scan:
         raise RowError(f"{path.name} is not a Parquet file ({error})", "check how it was written") from error
     if rows == 0:
         raise RowError(f"{path.name} has no rows", "give a file with rows")
-    if problem := columns_problem(names, needs):
-        raise RowError(f"{path.name} {problem}", "rename its columns, or choose other data")
-    return Scan(rows if at_most is None else min(rows, at_most))
-
-
-def columns_problem(names: list[str], needs: Needs) -> str:
-    """What columns of these names lack, in words; empty if the method can use them."""
-    has = set(names)
-    missing = [column for column in needs.columns if column not in has]
-    listed = ", ".join(f"`{name}`" for name in names[:8]) or "no columns"
-    if needs.method == "sft" and not ("messages" in has or {"prompt", "completion"} <= has or "text" in has):
-        return f"has neither `messages`, nor `prompt` and `completion`, nor `text` (it has {listed})"
-    if needs.method == "dpo":
-        lacks = [name for name in ("chosen", "rejected") if name not in has]
-        return f"has no `{lacks[0]}`, one answer of each pair (it has {listed})" if lacks else ""
-    if needs.method != "sft" and not has & {"prompt", "messages"}:
-        return f"has no `prompt` (it has {listed})"
-    if missing:
-        return f"has no `{missing[0]}`, which a reward needs (it has {listed})"
-    return ""
-
-
-def row_problem(row: Row, needs: Needs) -> str:
-    """What is wrong with a row, in words; empty if the method can use it."""
-    if problem := columns_problem([name for name, value in row.items() if value is not None], needs):
-        return problem
-    if needs.method == "dpo":
-        return _pair_problem(row)
-    if "messages" in row:
-        return _messages_problem("messages", row["messages"])
-    return next(filter(None, (_text_problem(name, row[name]) for name in TEXTS if name in row)), "")
-
-
-def _pair_problem(row: Row) -> str:
-    if isinstance(row["chosen"], list) != isinstance(row["rejected"], list):
-        return "has text as one answer and messages as the other"
-    return next(filter(None, (_text_problem(name, row[name]) for name in PAIR if row.get(name) is not None)), "")
-
-
-def _text_problem(name: str, value: Any) -> str:
-    if isinstance(value, list):
-        return _messages_problem(name, value)
-    return f"`{name}` should be text or a list of messages (it is a mapping)" if isinstance(value, dict) else ""
-
-
-def _messages_problem(name: str, messages: Any) -> str:
-    if not isinstance(messages, list) or not messages:
-        return f"`{name}` should be a list of messages"
-    for message in messages:
-        whole = isinstance(message, dict) and isinstance(message.get("role"), str)
-        if not whole or not isinstance(message.get("content"), str):
-            return f'`{name}` should hold messages such as {{"role": "user", "content": "…"}}'
-    return ""
+    columns: dict[str, Any] = dict.fromkeys(names, "")
+    try:
+        recognise(renamed(columns, source.columns), needs.method, format=source.format)
+    except UnusableRow as why:
+        raise RowError(f"{path.name} {why}", "set the source's `columns`, or choose other data") from why
+    if lacking := _lacking(names, needs):
+        raise RowError(f"{path.name} {lacking}", "rename its columns, or name another column in the reward")
+    return Scan(rows if source.rows is None else min(rows, source.rows))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from engine.command_line import plan
 from engine.contract import run_dir
 from engine.contract.faults import Fault, PresetError
 from engine.contract.preset import load_preset, preset_text
@@ -100,13 +101,16 @@ def test_a_missing_file_is_told_with_where_it_was_looked_for(tmp_path):
     assert fault.line == 3
 
 
-def test_a_broken_seventh_line_is_told_by_its_number(tmp_path, rows):
+def test_a_broken_seventh_line_is_left_out_and_told_by_its_number(tmp_path, rows):
     lines = rows.read_text().splitlines()
     lines[6] = '{"prompt": "7", "completion" "8"}'
     rows.write_text("\n".join(lines))
-    fault = only_fault(tmp_path, train=rows)
-    assert fault.problem.startswith("rows.jsonl, line 7: is not JSON (Expecting ':' delimiter at column 30)")
-    assert fault.remedy == "mend or remove the line"
+    prepared = prepare(tmp_path, "sft", train=rows)
+    [counted] = prepared.survey.train
+    told = "1 of 20 rows is left out: is not JSON (Expecting ':' delimiter) (rows.jsonl, line 7)"
+    assert (counted.rows, counted.left_out) == (19, told)
+    assert f"left out    {told}" in plan.as_lines(prepared)
+    assert plan.as_json(prepared)["train"][0]["left_out"] == told
 
 
 @pytest.mark.parametrize(
@@ -114,9 +118,9 @@ def test_a_broken_seventh_line_is_told_by_its_number(tmp_path, rows):
     [
         ("x.jsonl", b"", "is empty"),
         ("x.jsonl", b"\n\n", "has no rows"),
-        ("x.jsonl", b'{"text": "a"}\n[1]\n', "line 2: should be an object"),
-        ("x.jsonl", b'{"text": "\xe9"}\n', "line 1: is not UTF-8 text"),
-        ("x.jsonl", b'{"text": "a", "text' + b"[" * 50_000, "line 1: is not JSON"),
+        ("x.jsonl", b'"text"\n[1]\n', "no row can be used: is no object such as"),
+        ("x.jsonl", b'{"text": "\xe9"}\n', "no row can be used: is not UTF-8 text (x.jsonl, line 1)"),
+        ("x.jsonl", b'{"text": "a", "text' + b"[" * 50_000, "no row can be used: is not JSON"),
         ("x.json", b"[]", "has no rows"),
         ("x.json", b'{"text": "a"}', "should be a list of objects"),
         ("x.json", b'[{"text": "a"},\n\n{]', "line 3: is not JSON"),
@@ -124,7 +128,7 @@ def test_a_broken_seventh_line_is_told_by_its_number(tmp_path, rows):
         ("x.json", b'[{"text": "\xe9"}]', "is not UTF-8 text"),
         ("x.csv", b"prompt,completion\n", "has no rows"),
         ("x.csv", b"prompt,completion\na,b\nc,d,e\n", "line 3: has more cells than the header"),
-        ("x.csv", b"question,answer\na,b\n", "has neither `messages`"),
+        ("x.csv", b"title,body\na,b\n", "has neither `messages`"),
         ("x.csv", b"text\n\xe9\n", "is not UTF-8 text"),
         ("x.parquet", b"PAR1 no", "is not a Parquet file"),
         ("x.txt", b"hello", "is of no kind that can be read"),
@@ -156,7 +160,7 @@ def test_a_parquet_file_is_judged_by_its_footer(tmp_path):
 
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a", "b", "c"]}), tmp_path / "x.parquet")
     assert prepare(tmp_path, "sft", train=tmp_path / "x.parquet").survey.train[0].rows == 3
-    pyarrow.parquet.write_table(pyarrow.table({"question": ["a"]}), tmp_path / "y.parquet")
+    pyarrow.parquet.write_table(pyarrow.table({"title": ["a"]}), tmp_path / "y.parquet")
     assert "has neither" in only_fault(tmp_path, train=tmp_path / "y.parquet").problem
 
 
@@ -180,6 +184,7 @@ def test_of_a_large_file_the_beginning_is_read_and_the_rest_estimated(tmp_path, 
 # ----------------------------------------------------------------------------------------------------- columns
 
 TALK = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]
+OTHER = [TALK[0], {"role": "assistant", "content": "hm"}]
 
 
 @pytest.mark.parametrize(
@@ -192,8 +197,8 @@ TALK = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"
         ("sft", {"text": "a"}),
         ("dpo", {"prompt": "a", "chosen": "b", "rejected": "c"}),
         ("dpo", {"chosen": "ab", "rejected": "ac"}),
-        ("dpo", {"prompt": TALK[:1], "chosen": TALK[1:], "rejected": TALK[1:]}),
-        ("dpo", {"prompt": "hi", "chosen": TALK, "rejected": TALK, "messages": TALK}),
+        ("dpo", {"prompt": TALK[:1], "chosen": TALK[1:], "rejected": OTHER[1:]}),
+        ("dpo", {"prompt": "hi", "chosen": TALK, "rejected": OTHER, "messages": TALK}),
         ("grpo", {"prompt": "a", "answer": "b"}),
         ("grpo", {"prompt": TALK[:1], "answer": "b"}),
         ("grpo", {"messages": TALK, "answer": "b"}),
@@ -212,28 +217,45 @@ def test_a_task_without_wrong_answers_makes_no_pairs(tmp_path):
 @pytest.mark.parametrize(
     ("method", "row", "words"),
     [
-        ("sft", {"prompt": "a"}, "has neither `messages`, nor `prompt` and `completion`, nor `text` (it has `prompt`)"),
-        ("sft", {"prompt": "a", "completion": None}, "has neither"),
-        ("sft", {}, "it has no columns"),
-        ("sft", {"messages": "hi"}, "`messages` should be a list of messages"),
-        ("sft", {"messages": []}, "`messages` should be a list of messages"),
+        ("sft", {"prompt": "a"}, "has neither `messages`, nor `prompt` and `completion`, nor `text`"),
+        ("sft", {"prompt": "a", "completion": ""}, "its completion is empty"),
         ("sft", {"messages": [{"content": "hi"}]}, "`messages` should hold messages such as"),
-        ("sft", {"prompt": [{"role": "user"}], "completion": "b"}, "`prompt` should hold messages such as"),
         ("sft", {"prompt": {}, "completion": "b"}, "`prompt` should be text or a list of messages"),
-        ("dpo", {"prompt": "a", "completion": "b"}, "has no `chosen`, one answer of each pair"),
-        ("dpo", {"prompt": "a", "chosen": "b", "rejected": None}, "has no `rejected`, one answer of each pair"),
-        ("dpo", {"chosen": TALK, "rejected": "b"}, "has text as one answer and messages as the other"),
-        ("dpo", {"chosen": [{"role": "user"}], "rejected": TALK}, "`chosen` should hold messages such as"),
+        ("dpo", {"prompt": "a", "completion": "b"}, "has no `chosen` and `rejected` (it has `prompt`, `completion`)"),
+        ("dpo", {"prompt": "a", "chosen": "b", "rejected": "b"}, "both answers are the same"),
         ("grpo", {"text": "a", "answer": "b"}, "has no `prompt` (it has `text`, `answer`)"),
-        ("grpo", {"prompt": "a"}, "has no `answer`, which a reward needs"),
     ],
 )
-def test_rows_a_method_cannot_use_say_which_and_why(tmp_path, method, row, words):
+def test_rows_a_method_cannot_use_are_told_with_where_and_why(tmp_path, method, row, words):
     good = {"prompt": "a", "completion": "b", "answer": "c", "chosen": "d", "rejected": "e"}
     file = write_rows(tmp_path / "x.jsonl", [good, row])
-    fault = only_fault(tmp_path, method, train=file, more=MATCH if method == "grpo" else "")
-    assert "x.jsonl, line 2: " in fault.problem
-    assert words in fault.problem
+    [counted] = prepare(tmp_path, method, train=file, more=MATCH if method == "grpo" else "").survey.train
+    assert counted.rows == 1
+    assert counted.left_out.startswith(f"1 of 2 rows is left out: {words}")
+    assert counted.left_out.endswith("(x.jsonl, line 2)")
+
+
+def test_a_file_in_which_no_row_can_be_used_is_a_fault(tmp_path):
+    file = write_rows(tmp_path / "x.jsonl", [{"text": "a"}, {"text": "b"}])
+    fault = only_fault(tmp_path, "dpo", train=file)
+    assert fault.problem == (
+        "x.jsonl: no row can be used: has no `chosen` and `rejected` (it has `text`) (x.jsonl, lines 1, 2)"
+    )
+    assert "`columns`" in fault.remedy
+
+
+def test_what_a_source_says_of_its_columns_is_heard(tmp_path):
+    file = write_rows(tmp_path / "x.jsonl", [{"frage": "a", "antwort": "b"}])
+    assert "has neither" in only_fault(tmp_path, train=file).problem
+    told = {"path": str(file), "columns": {"prompt": "frage", "completion": "antwort"}}
+    assert prepare(tmp_path, "sft", train=told).survey.train[0].rows == 1
+    assert "of which sft has no use" in only_fault(tmp_path, train={"path": str(file), "format": "ranking"}).problem
+
+
+def test_a_row_without_the_column_of_a_reward_would_end_the_run_so_it_is_a_fault(tmp_path):
+    file = write_rows(tmp_path / "x.jsonl", [{"prompt": "a", "answer": "b"}, {"prompt": "a"}])
+    fault = only_fault(tmp_path, "grpo", train=file, more=MATCH)
+    assert fault.problem == "x.jsonl, row 2: has no `answer`, which a reward needs (it has `prompt`)"
 
 
 def test_the_column_a_reward_reads_is_looked_for_by_its_name(tmp_path, rows):
