@@ -20,7 +20,8 @@ begin with nothing in common. In a conversation, answers begin with the assistan
 along, for rewards to read, and so does `chat_template_kwargs`. What is canonical stays as it is.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from engine.data import mappings as read
@@ -94,27 +95,51 @@ def canonical(row: Row, method: str, *, format: str = "auto", columns: Mapping[s
     format: what the form is called, if it is not to be recognised. columns: our name of a column -> the row's.
     """
     given = renamed({name: value for name, value in row.items() if value is not None}, columns or {})
-    found = recognise(given, method, format=format)
-    names = {ours[0]: name for ours in (*found.needs, *found.may) if (name := _first(ours, given))}
+    found = _recognised(given, method, format)
     # A table has no way to leave a cell out but to leave it empty.
-    left_out = {ours[0] for ours in found.may if given.get(names.get(ours[0], "")) == ""}
-    made = found.canonical({ours: given[name] for ours, name in names.items() if ours not in left_out})
-    used = set(names.values()) | LEADING | (frozenset() if found.kind == "prompt" else ANSWERING)
-    return {**{name: value for name, value in given.items() if name not in used}, **made}
+    own = {ours: given[name] for ours, name, is_needed in found.columns if is_needed or given[name] != ""}
+    return {**{name: given[name] for name in found.riders}, **found.format.canonical(own)}
 
 
 def recognise(row: Row, method: str, *, format: str = "auto") -> Format:
     """The form of a row, by its columns. Raises UnusableRow if the method has no use for it."""
+    return _recognised(row, method, format).format
+
+
+class _Match(NamedTuple):
+    """A form that rows of some columns could have. columns: ours, theirs, and whether they must be there."""
+
+    format: Format
+    columns: tuple[tuple[str, str, bool], ...]
+    riders: tuple[str, ...]
+
+
+def _recognised(row: Row, method: str, format: str) -> _Match:
+    for match in _matches(tuple(row), method, format):
+        if format != "auto" or match.format.is_meant(row):
+            return match
+    raise UnusableRow(_lacking(row, method, KINDS.get(method, ("prompt",)), format))
+
+
+@lru_cache(maxsize=256)
+def _matches(names: Names, method: str, format: str) -> tuple[_Match, ...]:
+    """Every form with columns of these names, best first; rows of a file are alike, so it is asked again and again."""
     kinds = KINDS.get(method, ("prompt",))
-    for known in FORMATS:
-        is_wanted = known.kind in kinds and format in ("auto", known.name)
-        if is_wanted and all(_first(names, row) for names in known.needs) and (format != "auto" or known.is_meant(row)):
-            return known
-    raise UnusableRow(_lacking(row, method, kinds, format))
+    known = [known for known in FORMATS if known.kind in kinds and format in ("auto", known.name)]
+    return tuple(_match(one, names) for one in known if all(_first(needed, names) for needed in one.needs))
+
+
+def _match(known: Format, names: Names) -> _Match:
+    found = [(ours, ours in known.needs, _first(ours, names)) for ours in (*known.needs, *known.may)]
+    columns = tuple((ours[0], name, is_needed) for ours, is_needed, name in found if name)
+    used = {name for _, name, _ in columns} | LEADING | (frozenset() if known.kind == "prompt" else ANSWERING)
+    return _Match(known, columns, tuple(name for name in names if name not in used))
 
 
 def renamed(row: Row, columns: Mapping[str, str]) -> Row:
     """The row under our names. columns: our name of a column -> the row's. Raises UnusableRow if one is not there."""
+    if not columns:
+        return row
     lacking = [name for name in columns.values() if name not in row]
     if lacking:
         raise UnusableRow(f"has no `{lacking[0]}`, which the source's `columns` name ({_listed(row)})")
@@ -122,8 +147,8 @@ def renamed(row: Row, columns: Mapping[str, str]) -> Row:
     return others | {ours: row[name] for ours, name in columns.items()}
 
 
-def _first(names: Names, row: Row) -> str | None:
-    return next((name for name in names if name in row), None)
+def _first(wanted: Names, names: Iterable[str]) -> str | None:
+    return next((name for name in wanted if name in names), None)
 
 
 def _lacking(row: Row, method: str, kinds: tuple[Kind, ...], format: str) -> str:
