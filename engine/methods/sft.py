@@ -15,6 +15,7 @@ from engine.data.chat import Example
 from engine.data.left_out import LeftOut, told
 from engine.data.rows import UnusableRow
 from engine.data.sources import TASK, DataError, Row, Table
+from engine.data.store import Grouped, StoredExamples
 from engine.logprobs import Rows
 from engine.loop import Material, Method, Update
 from engine.losses import sft_loss
@@ -79,22 +80,26 @@ def sft(preset: SftPreset, bench: Bench) -> Method:
         return values
 
     def material() -> Material:
-        return Material([(e,) for e in examples], update, held_out=[(e,) for e in held_out], left_out=left_out)
+        return Material(_items(examples), update, held_out=_items(held_out), left_out=left_out)
 
     bench.policy.model.train()
     return Method(batches, loss, measure, material)
+
+
+def _items(examples: Sequence[Example]) -> Sequence[tuple[Example]]:
+    return Grouped(examples, 1, lambda example: (example,))
 
 
 def _first(table: Table | None, count: int) -> Table | None:
     return table and table.first(count)
 
 
-def _encode(preset: SftPreset, bench: Bench, table: Table | None, phase: str) -> tuple[list[Example], LeftOut]:
+def _encode(preset: SftPreset, bench: Bench, table: Table | None, phase: str) -> tuple[Sequence[Example], LeftOut]:
     """The rows that can be learned from; and why the others cannot. Raises DataError."""
     if table is None:
         return [], {}
     longest = min(preset.data.max_length, bench.policy.context or preset.data.max_length)
-    usable: list[Example] = []
+    usable = StoredExamples(bench.reporter.folder)
     useless: dict[str, list[int]] = {}
     for index, row in enumerate(table.rows):
         if index % 1000 == 0:
@@ -123,7 +128,7 @@ def _example(preset: SftPreset, bench: Bench, row: Row, longest: int) -> Example
 
 
 @torch.no_grad()
-def _held_out_loss(bench: Bench, examples: list[Example], size: Any) -> dict[str, float]:
+def _held_out_loss(bench: Bench, examples: Sequence[Example], size: Any) -> dict[str, float]:
     bench.policy.model.eval()
     tally = Tally()
     mine = examples[bench.accelerator.process_index :: bench.accelerator.num_processes]

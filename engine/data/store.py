@@ -1,0 +1,75 @@
+"""What was tokenised, kept where it takes little memory: five bytes a token, on disk once there are many."""
+
+import tempfile
+import weakref
+from array import array
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar, overload
+
+from engine.data.chat import Example
+
+#: Bytes that are kept in memory; beyond it all goes to a file without a name, of which nothing is left.
+IN_MEMORY = 64 * 2**20
+#: An id of four bytes, and one that says whether it counts.
+BYTES_A_TOKEN = 5
+
+Item = TypeVar("Item")
+
+
+class StoredExamples(Sequence[Example]):
+    """Examples that are read when they are asked for. As lists they would take up to 50 bytes a token."""
+
+    def __init__(self, folder: Path) -> None:
+        """folder: on whose disk they go when they are many."""
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, mode="w+b", dir=str(folder))  # noqa: SIM115 - see below
+        weakref.finalize(self, self._file.close)
+        self._ends = array("q", [0])
+        self._is_cut = array("b")
+
+    def append(self, example: Example) -> None:
+        """One more. Raises OSError where the disk is full."""
+        self._file.seek(BYTES_A_TOKEN * self._ends[-1])
+        self._file.write(array("i", example.ids).tobytes() + bytes(example.is_target))
+        self._ends.append(self._ends[-1] + len(example.ids))
+        self._is_cut.append(example.is_cut)
+
+    def __len__(self) -> int:
+        return len(self._is_cut)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        start, end = self._ends[place], self._ends[place + 1]
+        self._file.seek(BYTES_A_TOKEN * start)
+        data = self._file.read(BYTES_A_TOKEN * (end - start))
+        border = 4 * (end - start)
+        flags = list(map(bool, data[border:]))
+        return Example(array("i", data[:border]).tolist(), flags, bool(self._is_cut[place]))
+
+
+class Grouped(Sequence[Item], Generic[Item]):
+    """So many examples at a time, as the items that `make` makes of them."""
+
+    def __init__(self, examples: Sequence[Example], size: int, make: Callable[..., Item]) -> None:
+        self._examples = examples
+        self._size = size
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._examples) // self._size
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        first = range(len(self))[index] * self._size
+        return self._make(*self._examples[first : first + self._size])
