@@ -125,7 +125,7 @@ def read_judgements(label_dir: LabelDir, offset: int = 0) -> Judgements:
     found: list[Line] = []
     unreadable = 0
     end = offset
-    with _no_garbage_collection():
+    with without_garbage_collection():
         for chunk in _chunks(label_dir.judgements, offset):
             try:
                 found += _LINES.validate_json(b"[" + b",".join(chunk.lines) + b"]")
@@ -139,7 +139,7 @@ def read_judgements(label_dir: LabelDir, offset: int = 0) -> Judgements:
 
 def read_ledger(label_dir: LabelDir) -> tuple[Ledger, Judgements]:
     """What counts, and the lines it was folded from."""
-    with _no_garbage_collection():
+    with without_garbage_collection():
         read = read_judgements(label_dir)
         return Ledger(read.lines), read
 
@@ -152,7 +152,7 @@ def _line(line: bytes) -> Line | None:
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """Records refer to nothing that refers back; looking for that takes a third of the time of reading many."""
     was_on = gc.isenabled()
     gc.disable()

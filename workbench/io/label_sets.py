@@ -73,6 +73,11 @@ def stamp(label_dir: LabelDir) -> tuple[tuple[int, int], ...]:
 
 def open_set(label_dir: LabelDir, labeller: str) -> Opened:
     """The set with a sitting of this person. Raises OSError, PresetError, ValueError where it cannot be read."""
+    with labels_log.without_garbage_collection():
+        return _open_set(label_dir, labeller)
+
+
+def _open_set(label_dir: LabelDir, labeller: str) -> Opened:
     settings = labels_log.read_set(label_dir)
     items = labels_log.follow_items(label_dir)
     log, why, sha256 = _open_log(label_dir, settings)

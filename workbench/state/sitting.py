@@ -67,9 +67,7 @@ class Sitting:
         self._ledger = ledger
         self._items: dict[str, Item] = {}
         self._numbers: dict[str, int] = {}
-        self._order: list[str] = []
-        self._places: dict[str, int] = {}
-        self._at = 0
+        self._order: deque[str] = deque()
         self._judged_by: dict[str, set[str]] = {}
         self._mine: dict[str, None] = {}
         self._repeats: dict[str, bool] = {}
@@ -86,10 +84,9 @@ class Sitting:
         for item in items:
             self._numbers[item.id] = len(self._items)
             self._items[item.id] = item
-        self._order = protocol.sequence(self.settings.seed, self.labeller, list(self._items))
-        self._places = {item: place for place, item in enumerate(self._order)}
-        self._left = sum(map(self._is_wanted, self._order))
-        self._at = 0
+        wanted = [item for item in self._items if self._is_wanted(item)]
+        self._order = deque(protocol.sequence(self.settings.seed, self.labeller, wanted))
+        self._left = len(wanted)
         if self.turn is None:
             self._show_next()
 
@@ -226,7 +223,7 @@ class Sitting:
             self._note_pace(standing)
         else:
             judged_by.discard(self.labeller)
-            self._at = min(self._at, self._places[item])
+            self._order.appendleft(item)  # what was taken back is asked next
             if self._paces:
                 self._paces.pop()
         self._left += self._is_wanted(item) - was_wanted
@@ -244,8 +241,8 @@ class Sitting:
 
     def _is_wanted(self, item: str) -> bool:
         judged_by = self._judged_by.get(item)
-        if not judged_by:
-            return True
+        if not judged_by or self.labeller in judged_by:
+            return not judged_by
         return protocol.is_wanted(self.settings.seed, item, self.labeller, judged_by, self.settings.protocol)
 
     def _show_next(self) -> None:
@@ -272,9 +269,9 @@ class Sitting:
         )
         if again is not None and again in self._items:
             return again, True
-        while self._at < len(self._order) and not self._is_wanted(self._order[self._at]):
-            self._at += 1
-        return (self._order[self._at] if self._at < len(self._order) else None), False
+        while self._order and not self._is_wanted(self._order[0]):
+            self._order.popleft()
+        return (self._order[0] if self._order else None), False
 
 
 def are_alike(one: Judgement, other: Judgement) -> bool:
