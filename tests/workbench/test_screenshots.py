@@ -149,7 +149,9 @@ def judged(workspace: Path) -> LabelDir:
         left = place % 2
         better = left if lot.random() < 0.64 else 1 - left
         seconds = float(lot.lognormal(1.6, 0.4))
-        append_judgement(label_dir.judgements, said(one, better, left=left, active_seconds=seconds))
+        append_judgement(
+            label_dir.judgements, said(one, better, left=left, active_seconds=seconds, strength=1 + place % 3)
+        )
         if place % 9 == 0:
             append_judgement(label_dir.judgements, said(one, left, left=1 - left, active_seconds=3.0, repeat=True))
     return label_dir

@@ -32,7 +32,7 @@ class Answer(QFrame):
         self._mark = label(role="finished")
         self._more = label(role="muted")
         self.text = ReadingPane(f"Text of answer {name}")
-        layout = column(space=1)
+        layout = column(space=2)
         layout.setContentsMargins(theme.SPACE[5], theme.SPACE[3], theme.SPACE[5], theme.SPACE[3])
         layout.addLayout(row(self._head, self._mark, None))
         layout.addWidget(self.text, 1)
@@ -54,8 +54,8 @@ class Answer(QFrame):
 
     def extra_height(self) -> int:
         """What the card needs beside its text, in pixels."""
-        more = self._more.sizeHint().height() + theme.SPACE[1] if self._more.isVisibleTo(self) else 0
-        return 2 * theme.SPACE[3] + self._head.sizeHint().height() + theme.SPACE[1] + more + 4
+        more = self._more.sizeHint().height() + theme.SPACE[2] if self._more.isVisibleTo(self) else 0
+        return 2 * theme.SPACE[3] + self._head.sizeHint().height() + theme.SPACE[2] + more + 4
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         self.pressed.emit()

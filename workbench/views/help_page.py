@@ -29,6 +29,13 @@ TOPICS = [
         "on from the last whole checkpoint, also after a crash.",
     ),
     (
+        "Judge",
+        "Two answers, one key: 1 to 7 say which is better and by how much, the arrows do without. What you said is on "
+        "the disk before the next pair appears, and Z takes it back, however long ago. Some pairs come again with "
+        "sides swapped, to tell how far your judgements can be relied on. The palette's “Change the keys” lets you "
+        "press others.",
+    ),
+    (
         "Presets",
         "One YAML file is one repeatable run. Form and text follow each other; faults stand under their field. What "
         "ran is frozen with the run, with every default written out.",
