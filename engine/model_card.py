@@ -8,6 +8,10 @@ from engine.contract.status import summarise
 TITLES = {
     "sft": "supervised fine-tuning",
     "dpo": "direct preference optimisation (DPO)",
+    "kto": "Kahneman-Tversky optimisation (KTO)",
+    "orpo": "odds-ratio preference optimisation (ORPO)",
+    "simpo": "simple preference optimisation (SimPO)",
+    "cpo": "contrastive preference optimisation (CPO)",
     "grpo": "group-relative policy optimisation (GRPO)",
 }
 

@@ -6,7 +6,7 @@ its pairs, divided by the pairs of the whole step. Shares of micro-batches and p
 `aot_unpaired`, which compare pairs with each other: they need the whole batch at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -58,16 +58,22 @@ class PreferenceLoss(NamedTuple):
 
 
 def preference_loss(
-    pairs: Pairs, *, kind: str, beta: float, label_smoothing: float, normaliser: float
+    pairs: Pairs, *, kinds: Mapping[str, float], beta: float, label_smoothing: float, normaliser: float
 ) -> PreferenceLoss:
-    """The loss of that kind, and the implicit rewards β c and β r (Rafailov et al. 2023, section 4).
+    """The losses of these kinds, summed by weight, and the implicit rewards β c and β r (Rafailov et al., section 4).
 
-    normaliser: pairs of the whole step, over all processes. label_smoothing: only for the kinds in SMOOTHED.
+    kinds: kind -> weight; of several it is MPO, Wang et al. 2024 (arXiv:2411.10442), eq. 1. normaliser: pairs of the
+    whole step, over all processes. label_smoothing: only for the kinds in SMOOTHED.
     """
-    per_pair = SMOOTHED[kind](pairs, beta, label_smoothing) if kind in SMOOTHED else LOSSES[kind](pairs, beta)
+    parts = [weight * _of_kind(kind, pairs, beta, label_smoothing) for kind, weight in kinds.items()]
+    per_pair = torch.stack(parts).sum(dim=0)
     with torch.no_grad():
         chosen_rewards, rejected_rewards = beta * pairs.chosen_ratio, beta * pairs.rejected_ratio
     return PreferenceLoss(per_pair.sum() / normaliser, per_pair.detach(), chosen_rewards, rejected_rewards)
+
+
+def _of_kind(kind: str, pairs: Pairs, beta: float, label_smoothing: float) -> Tensor:
+    return SMOOTHED[kind](pairs, beta, label_smoothing) if kind in SMOOTHED else LOSSES[kind](pairs, beta)
 
 
 # ----------------------------------------------------------------------------------- the pair as a whole, by its margin

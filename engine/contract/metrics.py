@@ -23,6 +23,7 @@ class Metric:
 SCHULMAN_KL = "Schulman 2020, Approximating KL Divergence, k3"
 GRPO = "Shao et al. 2024, arXiv:2402.03300"
 DPO = "Rafailov et al. 2023, arXiv:2305.18290"
+ORPO = "Hong et al. 2024, arXiv:2403.07691"
 
 CATALOGUE: dict[str, Metric] = {
     "loss": Metric("Loss", "", "down", "what the optimiser lowers"),
@@ -73,6 +74,10 @@ CATALOGUE: dict[str, Metric] = {
         "Log-probability of chosen", "nats", "up", "mean of whole answers; when it falls, the policy forgets them too"
     ),
     "logps/rejected": Metric("Log-probability of rejected", "nats", "down", "mean of whole answers"),
+    "log_odds_ratio": Metric(
+        "Log-sigmoid of the log odds ratio", "", "up", "what ORPO raises beside learning the chosen answers", ORPO
+    ),
+    "log_odds_chosen": Metric("Log odds ratio", "", "up", "odds of chosen over rejected answers, a token", ORPO),
     "nll_loss": Metric("SFT part of the loss", "nats a token", "down", "of the chosen answers, before its weight"),
     "sampled_accuracy": Metric("Sampled accuracy", "", "up", "share of written answers the verifier accepts"),
     "step_time": Metric("Time a step", "s", "down", "wall time of the step"),
@@ -90,12 +95,19 @@ CATALOGUE: dict[str, Metric] = {
     "eval_rewards/rejected": Metric("Held-out reward of rejected", "", "down", "as measured on data.eval", DPO),
     "eval_logps/chosen": Metric("Held-out log-probability of chosen", "nats", "up"),
     "eval_logps/rejected": Metric("Held-out log-probability of rejected", "nats", "down"),
+    "eval_kl": Metric("Held-out KL to the reference", "nats", "none", "as measured on data.eval"),
+    "eval_log_odds_ratio": Metric("Held-out log-sigmoid of the log odds ratio", "", "up", "", ORPO),
+    "eval_log_odds_chosen": Metric("Held-out log odds ratio", "", "up", "", ORPO),
     "eval_nll_loss": Metric("Held-out SFT part of the loss", "nats a token", "down"),
 }
 
 _FIRST = {
     "sft": ["loss", "mean_token_accuracy", "entropy", "grad_norm", "learning_rate", "tokens_per_second"],
     "dpo": ["rewards/accuracies", "rewards/margins", "loss", "logps/chosen", "logps/rejected", "grad_norm"],
+    "kto": ["rewards/margins", "kl", "loss", "logps/chosen", "logps/rejected", "grad_norm"],
+    "orpo": ["rewards/accuracies", "log_odds_chosen", "loss", "nll_loss", "logps/chosen", "logps/rejected"],
+    "simpo": ["rewards/accuracies", "rewards/margins", "loss", "logps/chosen", "logps/rejected", "grad_norm"],
+    "cpo": ["rewards/accuracies", "rewards/margins", "loss", "nll_loss", "logps/chosen", "logps/rejected"],
     "grpo": [
         "reward",
         "kl",
@@ -105,21 +117,35 @@ _FIRST = {
         "grad_norm",
     ],
 }
+_OF_PAIRS = [
+    "eval_loss",
+    "eval_rewards/accuracies",
+    "rewards/chosen",
+    "rewards/rejected",
+    "mean_token_accuracy",
+    "entropy",
+    "sampled_accuracy",
+]
 _THEN = {
     "sft": ["eval_loss", "sampled_accuracy"],
-    "dpo": [
-        "eval_loss",
-        "eval_rewards/accuracies",
-        "rewards/chosen",
-        "rewards/rejected",
-        "mean_token_accuracy",
-        "entropy",
-    ],
+    "dpo": _OF_PAIRS,
+    "kto": ["eval_loss", "eval_rewards/margins", "rewards/chosen", "rewards/rejected", "entropy", "sampled_accuracy"],
+    "orpo": [*_OF_PAIRS, "grad_norm"],
+    "simpo": _OF_PAIRS,
+    "cpo": [*_OF_PAIRS, "grad_norm"],
     "grpo": ["loss", "clip_ratio/region_mean", "completions/clipped_ratio", "reward_std", "ratio/max_error"],
 }
 
 #: The metric that a run list draws small and a terminal shows first.
-HEADLINE = {"sft": "loss", "dpo": "rewards/accuracies", "grpo": "reward"}
+HEADLINE = {
+    "sft": "loss",
+    "dpo": "rewards/accuracies",
+    "kto": "rewards/margins",
+    "orpo": "rewards/accuracies",
+    "simpo": "rewards/accuracies",
+    "cpo": "rewards/accuracies",
+    "grpo": "reward",
+}
 
 
 def describe(name: str) -> Metric:

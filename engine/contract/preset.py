@@ -1,6 +1,6 @@
 """A preset: one YAML file that is one repeatable run. Strict, and every fault is told at once.
 
-`SftPreset`, `DpoPreset` and `GrpoPreset` list their sections; the section named like the method holds what is its own.
+Each method has a class that lists its sections; the section named like the method holds what is its own.
 """
 
 from dataclasses import dataclass
@@ -40,6 +40,50 @@ class DpoPreset(BaseModel, **STRICT):
     dpo: settings.Dpo = settings.Dpo()
 
 
+class KtoPreset(BaseModel, **STRICT):
+    method: Literal["kto"]
+    name: str | None = NAME
+    seed: int = SEED
+    model: settings.Model
+    data: settings.Data
+    optimizer: settings.Optimizer = settings.Optimizer()
+    training: settings.Training = settings.Training()
+    kto: settings.Kto = settings.Kto()
+
+
+class OrpoPreset(BaseModel, **STRICT):
+    method: Literal["orpo"]
+    name: str | None = NAME
+    seed: int = SEED
+    model: settings.Model
+    data: settings.Data
+    optimizer: settings.Optimizer = settings.Optimizer()
+    training: settings.Training = settings.Training()
+    orpo: settings.Orpo = settings.Orpo()
+
+
+class SimpoPreset(BaseModel, **STRICT):
+    method: Literal["simpo"]
+    name: str | None = NAME
+    seed: int = SEED
+    model: settings.Model
+    data: settings.Data
+    optimizer: settings.Optimizer = settings.Optimizer()
+    training: settings.Training = settings.Training()
+    simpo: settings.Simpo = settings.Simpo()
+
+
+class CpoPreset(BaseModel, **STRICT):
+    method: Literal["cpo"]
+    name: str | None = NAME
+    seed: int = SEED
+    model: settings.Model
+    data: settings.Data
+    optimizer: settings.Optimizer = settings.Optimizer()
+    training: settings.Training = settings.Training()
+    cpo: settings.Cpo = settings.Cpo()
+
+
 class GrpoPreset(BaseModel, **STRICT):
     method: Literal["grpo"]
     name: str | None = NAME
@@ -53,12 +97,16 @@ class GrpoPreset(BaseModel, **STRICT):
     grpo: settings.Grpo = settings.Grpo()
 
 
-Preset = SftPreset | DpoPreset | GrpoPreset
+Preset = SftPreset | DpoPreset | KtoPreset | OrpoPreset | SimpoPreset | CpoPreset | GrpoPreset
 
 #: The class behind each value of `method:`.
-PRESETS: dict[str, type[SftPreset] | type[DpoPreset] | type[GrpoPreset]] = {
+PRESETS: dict[str, type[Preset]] = {
     "sft": SftPreset,
     "dpo": DpoPreset,
+    "kto": KtoPreset,
+    "orpo": OrpoPreset,
+    "simpo": SimpoPreset,
+    "cpo": CpoPreset,
     "grpo": GrpoPreset,
 }
 
@@ -182,12 +230,26 @@ def _crossed(preset: Preset) -> list[Fault]:
     if isinstance(preset, GrpoPreset) and preset.rollout.completions_per_prompt < 2:
         remedy = "use 2 or more"
         found.append(Fault(("rollout", "completions_per_prompt"), "1", "leaves nothing to compare with", remedy))
-    return found + (_crossed_dpo(preset) if isinstance(preset, DpoPreset) else [])
+    return [*found, *_crossed_method(preset)]
+
+
+def _crossed_method(preset: Preset) -> list[Fault]:
+    """Faults of the section that is the method's own."""
+    match preset:
+        case DpoPreset():
+            return _crossed_dpo(preset)
+        case CpoPreset() if preset.cpo.label_smoothing and preset.cpo.loss != "sigmoid":
+            key, given = ("cpo", "label_smoothing"), str(preset.cpo.label_smoothing)
+            return [Fault(key, given, f"has no effect on {preset.cpo.loss}", "set it to 0, or choose sigmoid")]
+        case KtoPreset() if preset.kto.loss == "kto" and preset.training.batch_size < 2:
+            problem = "leaves kto no other answer to measure the KL divergence with"
+            return [Fault(("training", "batch_size"), "1", problem, "use 2 or more, or kto.loss apo_zero_unpaired")]
+    return []
 
 
 def _compares(preset: Preset) -> bool:
     """Whether the policy is compared with a reference."""
-    return isinstance(preset, DpoPreset) or (isinstance(preset, GrpoPreset) and preset.grpo.beta > 0)
+    return isinstance(preset, DpoPreset | KtoPreset) or (isinstance(preset, GrpoPreset) and preset.grpo.beta > 0)
 
 
 def _crossed_adapter(preset: Preset) -> list[Fault]:
@@ -227,13 +289,17 @@ def _crossed_dpo(preset: DpoPreset) -> list[Fault]:
     found = []
     own, training = preset.dpo, preset.training
     smoothing, given = ("dpo", "label_smoothing"), str(own.label_smoothing)
-    if own.label_smoothing and own.loss not in SMOOTHED:
+    if own.losses and own.loss != "sigmoid":
+        found.append(
+            Fault(("dpo", "loss"), own.loss, "is not used beside dpo.losses", "name it there, or leave it out")
+        )
+    if own.label_smoothing and not set(own.kinds) & set(SMOOTHED):
         remedy = f"set it to 0, or choose one of {', '.join(SMOOTHED)}"
-        found.append(Fault(smoothing, given, f"has no effect on {own.loss}", remedy))
-    if own.loss == "exo_pair" and not own.label_smoothing:
+        found.append(Fault(smoothing, given, f"has no effect on {', '.join(own.kinds)}", remedy))
+    if "exo_pair" in own.kinds and not own.label_smoothing:
         found.append(Fault(smoothing, given, "should be greater than 0 for exo_pair", "try 0.1"))
-    if own.loss in WHOLE_BATCH:
-        problem = f"{own.loss} sorts the pairs of a batch, so it needs them in one process and in memory at once"
+    if sorting := [kind for kind in own.kinds if kind in WHOLE_BATCH]:
+        problem = f"{sorting[0]} sorts the pairs of a batch, so it needs them in one process and in memory at once"
         if training.processes > 1:
             found.append(Fault(("training", "processes"), str(training.processes), problem, "use 1"))
         size = training.micro_batch_size

@@ -209,33 +209,45 @@ class Length(BaseModel, **STRICT):
 Reward = Annotated[Verifier | ExactMatch | Pattern | Length, Field(discriminator="kind")]
 
 
+SAMPLE_EVERY = setting(25, "write answers to held-out prompts every so many steps; 0 = never", unit="steps", ge=0)
+SAMPLES = setting(16, "answers written each time", ge=1, le=1024)
+SAMPLE_TOKENS = setting(64, "longest such answer", unit="tokens", ge=1)
+
+
 class Sft(BaseModel, **STRICT):
     completion_only: bool = setting(True, "learn the answers only, not the prompts")
-    sample_every: int = setting(
-        25, "write answers to held-out prompts every so many steps; 0 = never", unit="steps", ge=0
-    )
-    samples: int = setting(16, "answers written each time", ge=1, le=1024)
-    sample_tokens: int = setting(64, "longest such answer", unit="tokens", ge=1)
+    sample_every: int = SAMPLE_EVERY
+    samples: int = SAMPLES
+    sample_tokens: int = SAMPLE_TOKENS
+
+
+#: What makes a pair cost, in DPO.
+PairLoss = Literal[
+    "sigmoid",
+    "hinge",
+    "ipo",
+    "ipo_sum",
+    "robust",
+    "exo_pair",
+    "nca_pair",
+    "bco_pair",
+    "sppo_hard",
+    "aot",
+    "aot_unpaired",
+    "apo_zero",
+    "apo_down",
+    "discopop",
+    "sigmoid_norm",
+]
 
 
 class Dpo(BaseModel, **STRICT):
-    loss: Literal[
-        "sigmoid",
-        "hinge",
-        "ipo",
-        "ipo_sum",
-        "robust",
-        "exo_pair",
-        "nca_pair",
-        "bco_pair",
-        "sppo_hard",
-        "aot",
-        "aot_unpaired",
-        "apo_zero",
-        "apo_down",
-        "discopop",
-        "sigmoid_norm",
-    ] = setting("sigmoid", "what makes a pair cost; sigmoid is DPO itself, ipo averages over tokens, ipo_sum sums")
+    loss: PairLoss = setting(
+        "sigmoid", "what makes a pair cost; sigmoid is DPO itself, ipo averages over tokens, ipo_sum sums"
+    )
+    losses: dict[PairLoss, Annotated[float, Field(ge=0)]] = setting(
+        default_factory=dict, help="several losses, each with its weight, summed; in place of `loss`"
+    )
     beta: float = setting(
         0.1, "pull back to the reference model; the larger, the closer", unit="1/nat", main=True, gt=0
     )
@@ -249,6 +261,58 @@ class Dpo(BaseModel, **STRICT):
     ld_alpha: float | None = setting(
         None, "weight of tokens beyond the length of the shorter answer (arXiv:2409.06411); empty = 1", ge=0, le=1
     )
+    sample_every: int = SAMPLE_EVERY
+    samples: int = SAMPLES
+    sample_tokens: int = SAMPLE_TOKENS
+
+    @property
+    def kinds(self) -> dict[str, float]:
+        """The losses that are summed, with their weights."""
+        return {str(kind): weight for kind, weight in self.losses.items()} or {self.loss: 1.0}
+
+
+class Kto(BaseModel, **STRICT):
+    loss: Literal["kto", "apo_zero_unpaired"] = setting(
+        "kto", "kto measures gains from how far the policy has come as a whole, apo_zero_unpaired from zero"
+    )
+    beta: float = setting(
+        0.1, "pull back to the reference model; the larger, the closer", unit="1/nat", main=True, gt=0
+    )
+    desirable_weight: float = setting(1.0, "weight of answers that are wanted", ge=0)
+    undesirable_weight: float = setting(1.0, "weight of answers that are not", ge=0)
+    sample_every: int = SAMPLE_EVERY
+    samples: int = SAMPLES
+    sample_tokens: int = SAMPLE_TOKENS
+
+
+class Orpo(BaseModel, **STRICT):
+    beta: float = setting(0.1, "weight of the odds ratio beside learning the chosen answers", main=True, gt=0)
+    prompt_loss: bool = setting(True, "learn the prompts with the chosen answers, as the authors' code and TRL do")
+    sample_every: int = SAMPLE_EVERY
+    samples: int = SAMPLES
+    sample_tokens: int = SAMPLE_TOKENS
+
+
+class Simpo(BaseModel, **STRICT):
+    beta: float = setting(2.0, "scale of the log-probability a token", unit="1/nat", main=True, gt=0)
+    gamma: float = setting(1.0, "margin by which chosen answers should lead", main=True, ge=0)
+    label_smoothing: float = setting(0.0, "share of pairs taken to be the wrong way round", ge=0, lt=0.5)
+    sft_weight: float = setting(0.0, "weight of learning the chosen answers as in SFT beside it", ge=0)
+    sample_every: int = SAMPLE_EVERY
+    samples: int = SAMPLES
+    sample_tokens: int = SAMPLE_TOKENS
+
+
+class Cpo(BaseModel, **STRICT):
+    loss: Literal["sigmoid", "hinge", "ipo"] = setting("sigmoid", "what makes a pair cost; ipo averages over tokens")
+    beta: float = setting(0.1, "scale of the log-probability", unit="1/nat", main=True, gt=0)
+    label_smoothing: float = setting(
+        0.0, "share of pairs taken to be the wrong way round; for sigmoid", needs="loss=sigmoid", ge=0, lt=0.5
+    )
+    sft_weight: float = setting(1.0, "weight of learning the chosen answers as in SFT beside it", main=True, ge=0)
+    sample_every: int = SAMPLE_EVERY
+    samples: int = SAMPLES
+    sample_tokens: int = SAMPLE_TOKENS
 
 
 class Grpo(BaseModel, **STRICT):

@@ -46,12 +46,17 @@ def encode_pairs(
     useless: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
         breathe(index)
-        pair = _pair(_with_prompt(row), encoder, max_length)
+        pair = read_pair(row, encoder, max_length)
         if isinstance(pair, Pair):
             pairs.append(pair)
         else:
             useless.setdefault(pair, []).append(index + 1)
     return Encoded(pairs, useless)
+
+
+def read_pair(row: Row, encoder: ChatEncoder, max_length: int) -> Pair | str:
+    """The row's pair, or why it is of no use. Raises DataError for a row that is no pair at all."""
+    return _pair(_with_prompt(row), encoder, max_length)
 
 
 def told(encoded: Encoded, origins: Sequence[Origin] = ()) -> str:

@@ -57,7 +57,7 @@ class Arithmetic:
         ]
 
     def score(self, row: Row, completion: str) -> float:
-        return float(completion.strip() == row["completion"])
+        return float(completion.strip() == row["answer"])
 
     def _row(self, a: int, b: int, operation: str, *, off: int) -> Row:
         if operation == "-":

@@ -4,6 +4,10 @@
 |---|---|---|
 | sft | maximum likelihood on the answers | token mean over the whole step, however it is cut up |
 | dpo | Rafailov et al. 2023, arXiv:2305.18290, eq. 7 | label smoothing on it is cDPO; its kin in preference_losses.py |
+| kto | Ethayarajh et al. 2024, arXiv:2402.01306, eq. 7 | KL estimated over the whole step, however it is cut up |
+| orpo | Hong et al. 2024, arXiv:2403.07691, eq. 6 | SFT part: token mean over the step, prompts as in TRL |
+| simpo | Meng et al. 2024, arXiv:2405.14734, eq. 6 | none |
+| cpo | Xu et al. 2024, arXiv:2401.08417, eq. 5 | hinge and ipo in place of its loss, as in TRL |
 | grpo | Shao et al. 2024, arXiv:2402.03300, eq. 3 | mean over tokens (DAPO, 2503.14476, eq. 12); KL times the ratio |
 """
 
@@ -12,15 +16,28 @@ from typing import Any
 
 from engine.loop import Method
 from engine.methods.bench import Bench
+from engine.methods.cpo import cpo
 from engine.methods.dpo import dpo
 from engine.methods.grpo import grpo
+from engine.methods.kto import kto
+from engine.methods.orpo import orpo
 from engine.methods.sft import sft
+from engine.methods.simpo import simpo
 
 #: Preset method -> what builds it from a preset and the bench it works at.
-METHODS: dict[str, Callable[[Any, Bench], Method]] = {"sft": sft, "dpo": dpo, "grpo": grpo}
+METHODS: dict[str, Callable[[Any, Bench], Method]] = {
+    "sft": sft,
+    "dpo": dpo,
+    "kto": kto,
+    "orpo": orpo,
+    "simpo": simpo,
+    "cpo": cpo,
+    "grpo": grpo,
+}
 
 #: Methods that may need a model in memory to compare the policy with, and when.
 NEEDS_REFERENCE: dict[str, Callable[[Any], bool]] = {
     "dpo": lambda preset: preset.dpo.reference == "live" or preset.model.reference is not None,
+    "kto": lambda preset: True,
     "grpo": lambda preset: preset.grpo.beta > 0,
 }

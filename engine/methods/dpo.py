@@ -6,12 +6,11 @@ from torch import Tensor
 from engine.contract.preset import DpoPreset
 from engine.logprobs import TokenScores
 from engine.loop import Method
-from engine.losses import sft_loss
 from engine.methods.bench import Bench
-from engine.methods.pairs import PairBatch, by_row, learn_from_pairs, pair_values
+from engine.methods.pairs import PairBatch, by_row, chosen_nll, learn_from_pairs, pair_values
 from engine.methods.reference import kept, live
 from engine.preference_losses import Pairs, preference_loss
-from engine.tally import Mean, Values
+from engine.tally import Values
 
 
 def dpo(preset: DpoPreset, bench: Bench) -> Method:
@@ -27,8 +26,9 @@ def dpo(preset: DpoPreset, bench: Bench) -> Method:
         return summed(logps, is_target, preset.dpo.ld_alpha)
 
     if preset.dpo.reference == "live":
-        return learn_from_pairs(preset, bench, loss, lambda pairs: live(bench, total))
-    method = learn_from_pairs(preset, bench, loss, lambda pairs: kept(pairs, total, about=str(preset.dpo.ld_alpha)))
+        return learn_from_pairs(preset, bench, loss, reference=lambda pairs: live(bench, total))
+    about = str(preset.dpo.ld_alpha)
+    method = learn_from_pairs(preset, bench, loss, reference=lambda pairs: kept(pairs, total, about=about))
     if bench.policy.reference is not None:
         bench.policy.reference.to("meta")  # all it had to say is kept; this lets go of its weights
     return method
@@ -41,18 +41,15 @@ def compare(preset: DpoPreset, batch: PairBatch, scores: TokenScores) -> tuple[T
     logps = summed(scores.logps, is_target, own.ld_alpha)
     result = preference_loss(
         Pairs(*logps.chunk(2), *batch.reference.chunk(2), *is_target.sum(dim=1).chunk(2)),
-        kind=own.loss,
+        kinds=own.kinds,
         beta=own.beta,
         label_smoothing=own.label_smoothing,
         normaliser=batch.pairs,
     )
-    # Rows are scored in order, so the tokens of the chosen answers come first.
-    first = int(is_target.chunk(2)[0].sum())
-    values = pair_values(torch.cat([result.chosen_rewards, result.rejected_rewards]), logps, scores, first)
-    share = result.share
+    values, share = pair_values(result, logps, batch, scores), result.share
     if own.sft_weight:
-        share = share + own.sft_weight * sft_loss(scores.logps[:first], normaliser=batch.chosen_tokens).share
-        values["nll_loss"] = Mean(-scores.logps[:first].detach().sum(), float(first))
+        nll, values["nll_loss"] = chosen_nll(batch, scores)
+        share = share + own.sft_weight * nll
     return share, values
 
 

@@ -7,34 +7,40 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from engine.contract.preset import DpoPreset
+from engine.contract.preset import CpoPreset, DpoPreset, OrpoPreset, SimpoPreset
 from engine.data.batching import micro_batches, pad_rows, rows_of_step
+from engine.data.chat import Example
 from engine.data.preferences import Encoded, Pair, encode_pairs, told
 from engine.data.sources import DataError, Table
 from engine.logprobs import Rows, TokenScores
 from engine.loop import Material, Method, Update
+from engine.losses import sft_loss
 from engine.methods.bench import Bench, is_due
+from engine.methods.samples import write_samples
 from engine.packing import Line, line_up
+from engine.preference_losses import PreferenceLoss
 from engine.tally import Mean, Tally, Values
 
 #: Held-out pairs measured at most each time, so that a look at them stays short.
 EVAL_PAIRS = 512
 
-PairPreset = DpoPreset
+PairPreset = DpoPreset | OrpoPreset | SimpoPreset | CpoPreset
 
 
 class PairBatch(NamedTuple):
     """B pairs. rows: the chosen answers, then the rejected ones, (2B, T).
 
     line: the same with each prompt once, where the model reads that. reference: what it thinks of each answer, (2B,),
-    nats, or None. pairs, chosen_tokens: of the whole update, over all its micro-batches and processes.
+    nats, or None. is_answer: (2B, T), the targets that are of an answer; others are of a prompt that is learned, too.
+    pairs, chosen_targets: of the whole update, over all its micro-batches and processes.
     """
 
     rows: Rows
+    is_answer: Tensor
     line: Line | None
     reference: Tensor | None
     pairs: float
-    chosen_tokens: float
+    chosen_targets: float
 
 
 #: What the reference thinks of some pairs, by their indices, as laid out in rows: (2B,), nats.
@@ -45,12 +51,16 @@ Compare = Callable[[PairBatch, TokenScores], tuple[Tensor, Values]]
 
 @dataclass(frozen=True)
 class PairSet:
-    """Encoded pairs, what the reference thinks of them if anything, and how they become batches."""
+    """Encoded pairs, what the reference thinks of them if anything, and how they become batches.
+
+    with_prompts: the prompts before the chosen answers are targets, too.
+    """
 
     preset: PairPreset
     bench: Bench
     pairs: list[Pair]
     in_lines: bool
+    with_prompts: bool = False
     reference: Reference | None = None
 
     def cut(self, indices: Sequence[int]) -> list[list[int]]:
@@ -62,7 +72,7 @@ class PairSet:
         """Some pairs as rows, the chosen answers first, and as a line."""
         self.bench.breathe()
         pairs = [self.pairs[index] for index in part]
-        sides = [*(pair.chosen for pair in pairs), *(pair.rejected for pair in pairs)]
+        sides = [*(self._chosen(pair) for pair in pairs), *(pair.rejected for pair in pairs)]
         rows = pad_rows(sides, self.bench.pad_id)
         line = line_up(rows.is_token, [pair.shared for pair in pairs]) if self.in_lines else None
         device = self.bench.accelerator.device
@@ -72,21 +82,36 @@ class PairSet:
         """Some pairs of an update as tensors, and what the reference thinks of them."""
         rows, line = self.laid_out(part)
         logps = None if self.reference is None else self.reference(part, rows, line)
-        tokens = sum(sum(self.pairs[index].chosen.is_target) for index in whole)
-        return PairBatch(rows, line, logps, float(len(whole)), float(tokens))
+        is_answer = rows.is_target
+        if self.with_prompts:
+            begins = [pair.chosen.is_target.index(True) for pair in (self.pairs[index] for index in part)]
+            starts = torch.tensor(begins + [0] * len(part), device=is_answer.device).unsqueeze(1)
+            is_answer = is_answer & (torch.arange(is_answer.shape[1], device=is_answer.device) >= starts)
+        targets = sum(sum(self._chosen(self.pairs[index]).is_target) for index in whole)
+        return PairBatch(rows, is_answer, line, logps, float(len(whole)), float(targets))
+
+    def _chosen(self, pair: Pair) -> Example:
+        is_target = [False, *[True] * (len(pair.chosen.ids) - 1)]
+        return pair.chosen._replace(is_target=is_target) if self.with_prompts else pair.chosen
 
 
 def learn_from_pairs(
-    preset: PairPreset, bench: Bench, compare: Compare, reference: Callable[[PairSet], Reference] | None = None
+    preset: PairPreset,
+    bench: Bench,
+    compare: Compare,
+    *,
+    reference: Callable[[PairSet], Reference] | None = None,
+    with_prompts: bool = False,
 ) -> Method:
     """The batches, the loss and the measures of a method that compares two answers to a prompt.
 
-    reference: for pairs, what a reference thinks of them. Raises DataError if no pair can be learned from.
+    reference: for pairs, what a reference thinks of them. with_prompts: see PairSet. Raises DataError if no pair can be
+    learned from.
     """
-    in_lines = _all_read_lines(bench)
+    in_lines = all_read_lines(bench)
 
     def pair_set(pairs: list[Pair]) -> PairSet:
-        found = PairSet(preset, bench, pairs, in_lines)
+        found = PairSet(preset, bench, pairs, in_lines, with_prompts)
         return found if reference is None else replace(found, reference=reference(found))
 
     pairs, left_out = _encode(preset, bench, bench.train, "reading the data")
@@ -118,9 +143,12 @@ def learn_from_pairs(
         return compare(batch, bench.scorer(batch.rows, line=batch.line))
 
     def measure(step: int) -> dict[str, float]:
-        if held_out is None or not is_due(step, training.eval_every, training.steps):
-            return {}
-        return _measured(held_out, compare)
+        values: dict[str, float] = {}
+        if held_out is not None and is_due(step, training.eval_every, training.steps):
+            values |= _measured(held_out, compare)
+        if is_due(step, getattr(preset, preset.method).sample_every, training.steps):
+            values |= write_samples(preset, bench, step)
+        return values
 
     def material() -> Material:
         return Material(pairs, update, held_out=held_out.pairs if held_out else [], left_out=left_out)
@@ -128,13 +156,12 @@ def learn_from_pairs(
     return Method(batches, loss, measure, material)
 
 
-def pair_values(rewards: Tensor, logps: Tensor, scores: TokenScores, chosen_targets: int) -> Values:
-    """What a policy thinks of B pairs, under TRL's names.
-
-    rewards, logps: (2B,), the chosen answers first. chosen_targets: how many of the scored tokens are theirs.
-    """
-    better, worse = rewards.detach().chunk(2)
+def pair_values(result: PreferenceLoss, logps: Tensor, batch: PairBatch, scores: TokenScores) -> Values:
+    """What a policy thinks of B pairs, under TRL's names. logps: (2B,), the chosen answers first."""
+    better, worse = result.chosen_rewards, result.rejected_rewards
     chosen, rejected = logps.detach().chunk(2)
+    is_answer = batch.is_answer[batch.rows.is_target]  # of the scored tokens, rows in order
+    is_top = scores.is_top[is_answer][: int(batch.is_answer.chunk(2)[0].sum())].float()
     count = float(len(better))
     return {
         "rewards/chosen": Mean(better.sum(), count),
@@ -143,9 +170,27 @@ def pair_values(rewards: Tensor, logps: Tensor, scores: TokenScores, chosen_targ
         "rewards/margins": Mean((better - worse).sum(), count),
         "logps/chosen": Mean(chosen.sum(), count),
         "logps/rejected": Mean(rejected.sum(), count),
-        "entropy": Mean(scores.entropy.sum(), float(len(scores.entropy))),
-        "mean_token_accuracy": Mean(scores.is_top[:chosen_targets].float().sum(), float(chosen_targets)),
+        "entropy": Mean(scores.entropy[is_answer].sum(), float(is_answer.sum())),
+        "mean_token_accuracy": Mean(is_top.sum(), float(len(is_top))),
     }
+
+
+def chosen_nll(batch: PairBatch, scores: TokenScores) -> tuple[Tensor, Mean]:
+    """The SFT loss of the chosen answers: its share, token mean over the step, and what to tell of it."""
+    # Rows are scored in order, so the tokens of the chosen answers come first.
+    first = int(batch.rows.is_target.chunk(2)[0].sum())
+    share = sft_loss(scores.logps[:first], normaliser=batch.chosen_targets).share
+    return share, Mean(-scores.logps[:first].detach().sum(), float(first))
+
+
+def summed(logps: Tensor, batch: PairBatch) -> Tensor:
+    """The log-probability of each answer, (2B,), from those of its tokens, (N,)."""
+    return torch.where(batch.is_answer, by_row(logps, batch.rows.is_target), 0.0).sum(dim=1)
+
+
+def a_token(logps: Tensor, batch: PairBatch) -> Tensor:
+    """As `summed`, divided by the answer's tokens."""
+    return summed(logps, batch) / batch.is_answer.sum(dim=1)
 
 
 def by_row(logps: Tensor, is_target: Tensor) -> Tensor:
@@ -157,7 +202,8 @@ def by_row(logps: Tensor, is_target: Tensor) -> Tensor:
     return empty.masked_scatter(is_target, logps)
 
 
-def _all_read_lines(bench: Bench) -> bool:
+def all_read_lines(bench: Bench) -> bool:
+    """Whether policy and reference may be given rows in a line; see packing.py."""
     return all(scorer.reads_lines() for scorer in (bench.bare_scorer, bench.reference_scorer) if scorer is not None)
 
 

@@ -8,19 +8,17 @@ import torch
 from torch import Tensor
 
 from engine.contract.preset import SftPreset
-from engine.contract.rollouts import Completion
-from engine.contract.settings import Rollout as RolloutSettings
-from engine.data.batching import micro_batches, mix, pad_rows, rows_of_step
+from engine.data.batching import micro_batches, pad_rows, rows_of_step
 from engine.data.chat import Example
 from engine.data.left_out import LeftOut, told
 from engine.data.rows import UnusableRow
-from engine.data.sources import TASK, DataError, Row, Table
+from engine.data.sources import DataError, Row, Table
 from engine.data.store import Grouped, StoredExamples
 from engine.logprobs import Rows
 from engine.loop import Material, Method, Update
 from engine.losses import sft_loss
 from engine.methods.bench import Bench, is_due
-from engine.rollout.decode import sample_answers
+from engine.methods.samples import write_samples
 from engine.tally import Mean, Tally, Values
 
 #: Held-out rows measured at most each time, so that a look at them stays short.
@@ -76,7 +74,7 @@ def sft(preset: SftPreset, bench: Bench) -> Method:
         if held_out and is_due(step, training.eval_every, training.steps):
             values |= _held_out_loss(bench, held_out, training.micro_batch_size)
         if is_due(step, preset.sft.sample_every, training.steps):
-            values |= _write_samples(preset, bench, step)
+            values |= write_samples(preset, bench, step)
         return values
 
     def material() -> Material:
@@ -142,44 +140,3 @@ def _held_out_loss(bench: Bench, examples: Sequence[Example], size: Any) -> dict
     bench.policy.model.train()
     values = tally.means(bench.accelerator)
     return values | {"eval_perplexity": math.exp(min(values["eval_loss"], 700.0))}
-
-
-def _write_samples(preset: SftPreset, bench: Bench, step: int) -> dict[str, float]:
-    """What the model writes now: answers to held-out prompts, or to the first ones of the training data."""
-    table = bench.held_out or bench.train
-    rows = [row for row in table.rows[: preset.sft.samples] if row.get("prompt") or row.get("messages")]
-    if not rows or not bench.accelerator.is_main_process:
-        return {}
-    bench.policy.model.eval()
-    longest = bench.policy.context or preset.data.max_length + preset.sft.sample_tokens
-    # A model that reads little still needs to see a question.
-    how = RolloutSettings(max_new_tokens=min(preset.sft.sample_tokens, longest // 2), completions_per_prompt=1)
-    prompts = [bench.shortened(bench.encoder.prompt(row), answer=how.max_new_tokens, longest=longest) for row in rows]
-    seeds = [[mix(preset.seed, step, index)] for index in range(len(rows))]
-    with bench.accelerator.autocast():
-        answers = sample_answers(bench.policy, prompts, seeds, how, breathe=bench.breathe)
-    bench.policy.model.train()
-    texts = [bench.encoder.decode(group[0].ids) for group in answers]
-    scores = [_verified(table, row, text) for row, text in zip(rows, texts, strict=True)]
-    told = [
-        Completion(
-            step=step,
-            prompt=bench.policy.tokenizer.decode(prompt),
-            completion=text,
-            prompt_id=index,
-            reward=score,
-            finish=group[0].finish,
-            token_ids=group[0].ids,
-            tokens=[bench.policy.tokenizer.decode([token]) for token in group[0].ids],
-            logps=group[0].logps,
-        )
-        for index, (prompt, group, text, score) in enumerate(zip(prompts, answers, texts, scores, strict=True))
-    ]
-    bench.reporter.completions(step, told)
-    known = [score for score in scores if score is not None]
-    return {"sampled_accuracy": sum(known) / len(known)} if known else {}
-
-
-def _verified(table: Table, row: Row, text: str) -> float | None:
-    task = table.tasks.get(row.get(TASK, ""))
-    return None if task is None else task.score(row, text)

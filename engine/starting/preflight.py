@@ -18,6 +18,7 @@ from engine.contract.faults import Fault, Key, one_of
 from engine.contract.labels_use import SCHEME
 from engine.contract.preset import Draft
 from engine.contract.run_dir import RunDir, is_run_dir
+from engine.data.formats import KINDS
 from engine.data.tasks import TaskError, find_task
 from engine.labelling.frozen import LabelsError, learned
 from engine.starting import estimates
@@ -217,7 +218,7 @@ def _counted(source: settings.Source, needs: Needs, where: Places) -> Counted:
     """Raises RowError, LabelsError."""
     if source.path.startswith("task:"):
         check_task(source)
-        if needs.method == "dpo" and source.path != "task:arithmetic":
+        if "pair" in KINDS.get(needs.method, ()) and source.path != "task:arithmetic":
             raise RowError("makes no pairs of answers", "use task:arithmetic, or a file with `chosen` and `rejected`")
         return Counted(source, source.rows)
     if source.path.startswith(SCHEME):

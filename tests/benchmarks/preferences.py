@@ -187,7 +187,7 @@ def train_ours(
             "data": {"train": "rows.jsonl", "shuffle": False, "max_length": 256},
             "optimizer": {"learning_rate": 1e-4},
             "training": {"steps": steps, "batch_size": workload.pairs, "micro_batch_size": workload.pairs},
-            "dpo": own,
+            "dpo": {"sample_every": 0, **own},
         }
     )
     reference = model_of(workload).requires_grad_(False) if own.get("reference") != "cached" else None

@@ -92,7 +92,7 @@ def test_a_misspelt_method_is_recognised():
 
 
 def test_a_missing_method_is_told_with_those_there_are():
-    assert faults("model: {path: scratch}")["method"].remedy == "choose one of sft, dpo, grpo"
+    assert faults("model: {path: scratch}")["method"].remedy == "choose one of sft, dpo, kto, orpo, simpo, cpo, grpo"
 
 
 @pytest.mark.parametrize(
@@ -164,11 +164,35 @@ def test_a_single_answer_to_each_prompt_is_refused():
         ),
         ("dpo: {loss: aot}\ntraining: {batch_size: 8, micro_batch_size: 8}", []),
         ("dpo: {loss: exo_pair, label_smoothing: 0.1}", []),
+        ("dpo: {losses: {sigmoid: 0.8, bco_pair: 0.2}}", []),
+        ("dpo: {loss: ipo, losses: {sigmoid: 0.8}}", ["dpo.loss"]),
+        ("dpo: {losses: {hinge: 1.0, exo_pair: 0.2}}", ["dpo.label_smoothing"]),
+        ("dpo: {losses: {sigmoid: 1.0, aot: 0.2}}", ["training.micro_batch_size"]),
         ("dpo: {loss: sigmoid, label_smoothing: 0.1}", []),
     ],
 )
 def test_a_loss_of_pairs_says_what_it_needs(settings, keys):
     assert list(faults(DPO + settings)) == keys
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("method: cpo\ncpo: {loss: hinge, label_smoothing: 0.1}", ["cpo.label_smoothing"]),
+        ("method: cpo\ncpo: {label_smoothing: 0.1}", []),
+        ("method: kto\ntraining: {batch_size: 1}", ["training.batch_size"]),
+        ("method: kto\nkto: {loss: apo_zero_unpaired}\ntraining: {batch_size: 1}", []),
+        ("method: orpo\norpo: {beta: 0.0}", ["orpo.beta"]),
+        ("method: simpo\nsimpo: {gamma: -1.0}", ["simpo.gamma"]),
+    ],
+)
+def test_the_kin_of_dpo_say_what_they_need(text, keys):
+    assert list(faults(text + "\nmodel: {path: a/b}\ndata: {train: x.jsonl}\n")) == keys
+
+
+def test_a_method_without_a_reference_is_not_given_one():
+    text = "method: orpo\nmodel: {path: a/b, reference: a/c}\ndata: {train: x.jsonl}\n"
+    assert list(faults(text)) == ["model.reference"]
 
 
 def test_strings_are_not_taken_for_numbers_nor_numbers_for_text():

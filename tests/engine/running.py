@@ -91,7 +91,12 @@ def grpo(**sections: Any) -> Preset:
 
 def dpo(**sections: Any) -> Preset:
     """A tiny DPO run; each section given is laid over the usual one."""
-    return _checked({"method": "dpo"}, EVERYTHING, sections)
+    return preferring("dpo", **sections)
+
+
+def preferring(method: str, **sections: Any) -> Preset:
+    """A tiny run of a method that learns from pairs; each section given is laid over the usual one."""
+    return _checked({"method": method, method: {"sample_every": 0}}, EVERYTHING, sections)
 
 
 def _checked(*layers: dict[str, Any]) -> Preset:

@@ -147,6 +147,19 @@ def test_data_without_a_pair_of_use_ends_the_run_and_says_why(tmp_path: Path) ->
     assert "pairs.jsonl: no row can be used: an answer is empty (pairs.jsonl, line 1)" in running.last_word(run).message
 
 
+@pytest.mark.parametrize("method", ["dpo", "kto", "orpo"])
+def test_answers_are_written_as_it_learns_and_scored_by_the_task(tmp_path: Path, method: str) -> None:
+    own = {"sample_every": 2, "samples": 3, "sample_tokens": 4}
+    held_out = {**running.SUMS, "seed": 2, "rows": 10}
+    run = running.done(
+        tmp_path / "run", running.preferring(method, data={"eval": held_out}, training={"steps": 4}, **{method: own})
+    )
+    written = running.answers_of(run)
+    assert [answer.step for answer in written] == [2, 2, 2, 4, 4, 4]
+    assert all(answer.prompt.endswith("=") and answer.reward in (0.0, 1.0) for answer in written)
+    assert ["sampled_accuracy" in event.values for event in running.of_kind(run, events.Evaluation)] == [True, True]
+
+
 @pytest.mark.parametrize("loss", ["aot", "aot_unpaired"])
 def test_a_loss_that_sorts_the_batch_trains_where_the_whole_batch_is_in_memory(tmp_path: Path, loss: str) -> None:
     preset = running.dpo(dpo={"loss": loss}, training={"micro_batch_size": 8, "steps": 3})

@@ -61,6 +61,27 @@ def test_dpo_learns_the_same_however_its_batch_is_cut(tmp_path: Path, sections: 
         running.assert_close_weights(run.final, runs[0].final, relative=5e-5)
 
 
+@pytest.mark.parametrize("method", ["kto", "orpo"])
+def test_other_methods_of_pairs_learn_the_same_however_their_batch_is_cut(tmp_path: Path, method: str) -> None:
+    pairs = str(running.uneven_pairs(tmp_path / "pairs.jsonl"))
+    runs = [
+        running.done(
+            tmp_path / f"by-{size}",
+            running.preferring(
+                method,
+                data={"train": pairs, "eval": pairs},
+                optimizer={"learning_rate": 1e-2},
+                training={"micro_batch_size": size, "steps": 4, "eval_every": 4},
+            ),
+        )
+        for size in (8, 3)
+    ]
+    assert_close_curves(running.curve(runs[1]), running.curve(runs[0]), relative=1e-4)
+    running.assert_close_weights(runs[1].final, runs[0].final, relative=1e-4)
+    if method == "kto":
+        assert max(running.values_of(runs[0], "kl")) > 0.01
+
+
 def test_a_mean_of_means_would_be_noticed(tmp_path: Path) -> None:
     """The rows of the test above are uneven enough: micro-batches weighed alike give another loss."""
     preset = running.sft(data={"train": str(running.uneven_rows(tmp_path / "uneven.jsonl"))}, training={"steps": 1})

@@ -60,6 +60,34 @@ def test_dpo_learns_to_tell_right_sums_from_wrong_ones(pupil: RunDir, tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "own", "measure"),
+    [
+        ("kto", {"beta": 0.1}, "eval_rewards/margins"),
+        ("orpo", {"beta": 1.0}, "eval_rewards/accuracies"),
+        ("simpo", {"beta": 2.0, "gamma": 1.0}, "eval_rewards/accuracies"),
+        ("cpo", {"beta": 0.1}, "eval_rewards/accuracies"),
+    ],
+)
+def test_methods_of_single_answers_and_without_a_reference_learn_to_tell_right_sums_from_wrong_ones(
+    pupil: RunDir, tmp_path: Path, method: str, own: dict[str, float], measure: str
+) -> None:
+    preset = running.preferring(
+        method,
+        model={"path": str(pupil.path), "scratch": None},
+        data={"train": SUMS, "eval": HELD_OUT, "max_length": 16},
+        optimizer={"learning_rate": 1e-3, "schedule": "constant"},
+        training={"steps": 30, "batch_size": 32, "eval_every": 30, "checkpoint_every": 0},
+        **{method: own},
+    )
+    run = running.done(tmp_path / "run", preset)
+    loss = running.values_of(run, "loss")
+    assert mean(loss[-5:]) < 0.8 * mean(loss[:2])
+    [measured] = running.of_kind(run, events.Evaluation)
+    assert measured.values[measure] > 0.8
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("beta", [0.0, 0.04], ids=["without a reference", "pulled back to a reference"])
 def test_grpo_lifts_the_reward_of_a_model_that_gets_some_sums_right(pupil: RunDir, tmp_path: Path, beta: float) -> None:
     preset = running.grpo(

@@ -37,7 +37,7 @@ def pairs_of(chosen: list[float], rejected: list[float], *, tokens: tuple[int, i
 
 def loss_of(pairs: Pairs, kind: str, *, beta: float = 0.5, smoothing: float = 0.1) -> PreferenceLoss:
     return preference_loss(
-        pairs, kind=kind, beta=beta, label_smoothing=smoothing, normaliser=float(pairs.chosen.shape[0])
+        pairs, kinds={kind: 1.0}, beta=beta, label_smoothing=smoothing, normaliser=float(pairs.chosen.shape[0])
     )
 
 
@@ -187,7 +187,7 @@ def test_shares_add_up_however_the_batch_is_cut(kind: str, count: int, cut: int,
 
     def share(part: slice) -> Tensor:
         cut_pairs = Pairs(*(tensor[part] for tensor in pairs))
-        return preference_loss(cut_pairs, kind=kind, beta=0.3, label_smoothing=0.2, normaliser=count).share
+        return preference_loss(cut_pairs, kinds={kind: 1.0}, beta=0.3, label_smoothing=0.2, normaliser=count).share
 
     whole, parts = share(slice(None)), share(slice(0, cut)) + share(slice(cut, None))
     assert parts.item() == pytest.approx(whole.item(), rel=1e-9, abs=1e-12)

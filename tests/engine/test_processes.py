@@ -93,6 +93,20 @@ def test_two_processes_give_the_dpo_curve_of_one(tmp_path: Path) -> None:
     running.assert_close_weights(two.final, one.final, relative=1e-4)
 
 
+def test_two_processes_give_the_kto_curve_of_one_with_the_divergence_of_the_whole_step(tmp_path: Path) -> None:
+    pairs = str(running.uneven_pairs(tmp_path / "pairs.jsonl"))
+    training = {"micro_batch_size": 3, "steps": 4, "eval_every": 2}
+    fast = {"learning_rate": 1e-2}
+    preset = running.preferring("kto", data={"train": pairs, "eval": pairs}, training=training, optimizer=fast)
+    one, two = running.done(tmp_path / "one", preset), with_two(tmp_path, preset)
+    assert max(running.values_of(one, "kl")) > 0.01
+    assert_same_curve(
+        two, one, ["loss", "grad_norm", "kl", "rewards/margins", "rewards/chosen", "entropy", "num_tokens"]
+    )
+    measured = [running.of_kind(run, events.Evaluation)[-1].values for run in (two, one)]
+    assert measured[0] == pytest.approx(measured[1], rel=1e-4, abs=1e-5)
+
+
 def test_two_processes_give_the_grpo_curve_of_one_with_the_same_answers(tmp_path: Path) -> None:
     sections = uneven(tmp_path, training={"micro_batch_size": 3, "steps": 4}, grpo={"beta": 0.1, "iterations": 2})
     preset = running.grpo(**sections)

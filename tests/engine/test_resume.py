@@ -29,6 +29,13 @@ RUNS: dict[str, Preset] = {
     ),
     "dpo with a reference kept on disk": running.dpo(dpo={"reference": "cached"}),
     "dpo of an adapter": running.dpo(model={"adapter": DROPOUT}, dpo={"loss": "ipo", "sft_weight": 0.5}),
+    "kto with a frozen copy and samples": running.preferring(
+        "kto",
+        data={"eval": {**running.SUMS, "seed": 2, "rows": 10}},
+        training={"eval_every": 2},
+        kto={"sample_every": 3, "samples": 4, "sample_tokens": 4},
+    ),
+    "orpo": running.preferring("orpo"),
     "grpo with a frozen copy": running.grpo(),
     "grpo of an adapter": running.grpo(model={"adapter": DROPOUT}, grpo={"beta": 0.1, "iterations": 2}),
 }
