@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from engine import processes
-from engine.command_line import following, items, plan, sample, stopping, terminal, tour, under_launcher
+from engine.command_line import (
+    export,
+    following,
+    items,
+    label_files,
+    plan,
+    sample,
+    stopping,
+    terminal,
+    tour,
+    under_launcher,
+)
 from engine.contract import run_dir
 from engine.contract.faults import Fault, PresetError
 from engine.contract.labels import LabelDir
@@ -90,7 +101,12 @@ def parser() -> argparse.ArgumentParser:
     items.add_options(filling)
     _detach_option(filling, "start it and return; print where it tells how it stands")
     filling.set_defaults(command=items_command)
-    for command in (run, resume, check, stop, listing, touring, sampling, filling):
+
+    exporting = add("export", help="hand a labelling set on, in any format of the field", epilog=OTHER_EXIT_CODES)
+    export.add(exporting)
+    importing = add("import", help="make a labelling set of judgements from elsewhere", epilog=OTHER_EXIT_CODES)
+    label_files.add_import(importing)
+    for command in (run, resume, check, stop, listing, touring, sampling, filling, exporting, importing):
         command.add_argument("--json", action="store_true", help="print JSON for scripts")
     return whole
 

@@ -195,8 +195,13 @@ def list_sets(labels: Path) -> list[LabelDir]:
 # --------------------------------------------------------------------------------------------------------- writing
 
 
-def create_set(path: Path, settings: LabelSet, items: Iterable[Item] = (), *, guideline: str = "") -> LabelDir:
-    """A new set at `path`, whole or not at all. Raises FileExistsError, OSError, ValueError for equal ids."""
+def create_set(
+    path: Path, settings: LabelSet, items: Iterable[Item] = (), *, guideline: str = "", judgements: str = ""
+) -> LabelDir:
+    """A new set at `path`, whole or not at all. judgements: lines of a log that is taken over.
+
+    Raises FileExistsError, OSError, ValueError for equal ids.
+    """
     if path.exists():
         raise FileExistsError(f"{path}: there is something already; choose another name")
     lines: dict[str, str] = {}
@@ -209,7 +214,7 @@ def create_set(path: Path, settings: LabelSet, items: Iterable[Item] = (), *, gu
     _write_durably(staging.items, "".join(f"{line}\n" for line in lines.values()))
     _write_durably(staging.guideline, guideline)
     _write_durably(staging.settings, dump_yaml(settings.model_dump(mode="json")))
-    staging.judgements.touch()
+    _write_durably(staging.judgements, judgements)
     staging.path.rename(path)
     return LabelDir(path)
 

@@ -58,7 +58,7 @@ def learned(source: settings.Source, labels: Path, method: str) -> Learned:
     try:
         _, items = read_set(label_dir), read_items(label_dir)
     except ValueError as error:  # PresetError, or a damaged item; both say where
-        problem, _, remedy = " ".join(str(error).split()).rpartition("; ")
+        problem, _, remedy = " ".join(str(error).split()).partition("; ")
         raise LabelsError(problem, remedy) from error
     found = learn(items, read_ledger(label_dir)[0].settled(), method, use)
     if found.rows:
@@ -121,5 +121,5 @@ def _copy(label_dir: LabelDir, copy: LabelDir) -> None:
     items: list[Item] = [item for item in read_items(label_dir) if item.id in judged]
     made: LabelSet = read_set(label_dir)
     copy.path.parent.mkdir(exist_ok=True)
-    create_set(copy.path, made, items, guideline=read_guideline(label_dir))
-    copy.judgements.write_text("".join(f"{judgement.model_dump_json()}\n" for judgement in settled), "utf-8")
+    lines = "".join(f"{judgement.model_dump_json()}\n" for judgement in settled)
+    create_set(copy.path, made, items, guideline=read_guideline(label_dir), judgements=lines)

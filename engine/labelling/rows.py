@@ -14,6 +14,8 @@ from engine.contract.labels_use import LabelUse, is_used
 
 Row = dict[str, Any]
 
+#: A method's name for who wants every judgement as a ranking, of two answers too.
+RANKING = "ranking"
 #: Strength -> margin. Touvron et al. 2023, arXiv:2307.09288, table 27, without its fourth grade, which is our tie.
 MARGINS = {"small": {1: 1 / 3, 2: 2 / 3, 3: 1.0}, "large": {1: 1.0, 2: 2.0, 3: 3.0}}
 
@@ -72,7 +74,7 @@ def _rows(item: Item, judgement: Judgement, method: str, use: LabelUse) -> Itera
     elif method == "sft":
         best = judgement.ranking[0] if judgement.ranking and not judgement.is_tie else ()
         yield from ({"prompt": item.prompt, "completion": _answer(item, index)} for index in best)
-    elif method == "reward_model" and len(item.candidates) > 2:
+    elif method == RANKING or (method == "reward_model" and len(item.candidates) > 2):
         yield from _ranking(item, judgement)
     else:
         yield from _pairs(item, judgement, use)
