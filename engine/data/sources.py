@@ -40,7 +40,7 @@ class Table:
     """Rows of one or several sources, one after the other, and the tasks among those by name.
 
     numbers, origins: by what each row is told, and in which file, see `left_out`; without them rows count from 1.
-    left_out: rows of the sources that are not here, and why.
+    left_out: rows of the sources that cannot be used, and why. seen: how many rows the sources have.
     """
 
     rows: Sequence[Row]
@@ -49,6 +49,7 @@ class Table:
     numbers: Sequence[int] = ()
     origins: tuple[Origin, ...] = ()
     left_out: LeftOut = field(default_factory=dict)
+    seen: int = 0
 
     def numbered(self, rows: LeftOut) -> LeftOut:
         """By the numbers in their files, what is given by rows of this table, from 1."""
@@ -65,9 +66,8 @@ class Table:
 
     @property
     def unusable(self) -> str:
-        """Which rows of the sources are not here and why, in words; empty if none is missing."""
-        total = len(self.rows) + sum(map(len, self.left_out.values()))
-        return left_out.told(self.left_out, total, "rows", self.origins)
+        """Which rows of the sources cannot be used and why, in words; empty if all can."""
+        return left_out.told(self.left_out, self.seen, "rows", self.origins)
 
     def first(self, count: int) -> "Table":
         """The same with its first rows only."""
@@ -154,6 +154,7 @@ def _load(
             numbers=array("q", chain.from_iterable(own.numbers[side] for own in found)),
             origins=tuple(origins),
             left_out=reasons.found,
+            seen=sum(len(keys) for own in found for keys in own.keys) + sum(map(len, reasons.found.values())),
         )
         for side in (0, 1)
     )

@@ -258,6 +258,13 @@ def test_no_prompt_is_on_both_sides(tmp_path: Path) -> None:
     assert len(train.rows) + len(held_out.rows) == 400
 
 
+def test_rows_that_cannot_be_used_are_told_once_of_both_sides(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [{"text": str(n)} for n in range(20)] + [{"text": ""}])
+    train, held_out = load_split([source(path)], "sft", share=0.5, seed=0)
+    assert train.unusable == "1 of 21 rows is left out: its text is empty (rows.jsonl, line 21)"
+    assert held_out.unusable == ""
+
+
 def test_the_seed_alone_decides_what_is_held_out(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", [{"text": str(n)} for n in range(100)])
 
