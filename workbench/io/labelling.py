@@ -15,6 +15,7 @@ from workbench.io import label_sets
 from workbench.io.background import Background
 from workbench.io.label_sets import Opened, Summary
 from workbench.state.active_time import ActiveTime
+from workbench.state.label_quality import Quality
 from workbench.state.sitting import Choice, RefusedError, Sitting, Taken
 
 #: While items are being written, new ones are looked for so often.
@@ -43,7 +44,7 @@ class Labelling(QObject):
 
     listed: the summaries of all sets. happened: an Event of the sitting. failed: a sentence; what was asked was not
     done and the pair stays. told: a sentence that is no fault. renamed: who judges now. quality_read: name
-    and Quality of a set.
+    and Quality of a set. busy: what is being waited for, "" when nothing is.
     """
 
     listed = Signal(object)
@@ -52,6 +53,7 @@ class Labelling(QObject):
     told = Signal(str)
     renamed = Signal(str)
     quality_read = Signal(str, object)
+    busy = Signal(str)
 
     def __init__(self, folder: Path, background: Background, labeller: str = "") -> None:
         super().__init__()
@@ -103,14 +105,16 @@ class Labelling(QObject):
             return
         self.close_set()
         self._wanted, labeller = label_dir, self.labeller
+        self.busy.emit(f"opening {label_dir.path.name}")
         self._background.submit(lambda: label_sets.open_set(label_dir, labeller), self._take, self._could_not_open)
 
     def read_quality(self, label_dir: LabelDir) -> None:
         """Emit `quality_read` with what can be said of the labels of a set."""
+        self.busy.emit(f"reading {label_dir.path.name}")
         self._background.submit(
             lambda: label_sets.read_quality(label_dir),
-            lambda found: self.quality_read.emit(label_dir.path.name, found),
-            lambda error: self.failed.emit(str(error)),
+            lambda found: self._assessed(label_dir, found),
+            self._could_not_open,
         )
 
     def close_set(self) -> None:
@@ -195,8 +199,13 @@ class Labelling(QObject):
         if self.sitting is not None:
             self.clock = ActiveTime(self.sitting.settings.protocol, time.monotonic())
 
+    def _assessed(self, label_dir: LabelDir, found: Quality) -> None:
+        self.busy.emit("")
+        self.quality_read.emit(label_dir.path.name, found)
+
     def _take(self, opened: Opened) -> None:
         self._wanted = None
+        self.busy.emit("")
         self.opened = opened
         self._start_clock()
         self._poll.start()
@@ -209,6 +218,7 @@ class Labelling(QObject):
 
     def _could_not_open(self, error: Exception) -> None:
         self._wanted = None
+        self.busy.emit("")
         self.failed.emit(str(error))
 
     def _look_for_items(self) -> None:

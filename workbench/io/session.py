@@ -52,6 +52,7 @@ class Session(QObject):
         self.background = Background(threads=3)
         self.readings = SystemReadings(self.background)
         self.labelling = Labelling(workspace.labels, self.background)
+        self.labelling.busy.connect(self.busy)
         self.is_alone = True
         self.has_looked = False
         self._folder = RunsFolder(workspace.runs, self.background)
