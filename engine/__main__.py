@@ -10,6 +10,7 @@ from typing import Any
 
 from engine import processes
 from engine.command_line import (
+    deep_check,
     export,
     following,
     items,
@@ -75,8 +76,9 @@ def parser() -> argparse.ArgumentParser:
     _detach_option(resume, "start it and return")
     resume.set_defaults(command=resume_command)
 
-    check = add("check", help="validate a preset and show the plan; writes nothing", epilog=EXIT_CODES)
+    check = add("check", help="validate a preset, look at its data, try one step; writes nothing", epilog=EXIT_CODES)
     check.add_argument("preset", type=Path, metavar="PRESET")
+    check.add_argument("--quick", action="store_true", help="only what shows in a moment, without loading the model")
     _preset_options(check)
     check.set_defaults(command=check_command)
 
@@ -188,12 +190,28 @@ def _follow(run: RunDir, offset: int, *, to_stderr: bool, farewell: Farewell = t
 def check_command(options: argparse.Namespace) -> int:
     """`check`. Raises PresetError."""
     prepared = launch.prepare(options.preset, options.overrides, workspace=options.workspace)
-    if options.json:
-        terminal.say_json(plan.as_json(prepared))
-    else:
+    told = plan.as_json(prepared)
+    if not options.json:
         for line in plan.as_lines(prepared):
             terminal.say(line)
+    if not options.quick:
+        told["preflight"] = _look_deeper(prepared, options)
+    if options.json:
+        terminal.say_json(told)
     return FINISHED
+
+
+def _look_deeper(prepared: launch.Prepared, options: argparse.Namespace) -> dict[str, Any] | None:
+    """The engine's report, shown unless it is for a script. Raises PresetError if the engine refuses the run."""
+    with terminal.display(to_stderr=options.json) as display:
+        outcome = deep_check.examine(prepared, display)
+    if outcome.report is not None and not options.json:
+        from engine.command_line import report  # rich takes a tenth of a second to load
+
+        report.show(outcome.report)
+    if outcome.faults:
+        raise PresetError(str(options.preset), outcome.faults)
+    return None if outcome.report is None else outcome.report.model_dump(mode="json")
 
 
 def stop_command(options: argparse.Namespace) -> int:

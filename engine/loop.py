@@ -35,6 +35,7 @@ class Material:
     update(places): what an update learns from the items at these places. held_out: like items; it only measures.
     left_out: why rows cannot be learned from -> which, from 1.
     sampled: tokens that the model writes after each sequence itself, at most; 0 where all is given.
+    by_token: whether tokens count in the loss one by one; else a sequence counts as a whole, as for a reward.
     """
 
     items: Sequence[Sequence[Example]]
@@ -42,6 +43,7 @@ class Material:
     held_out: Sequence[Sequence[Example]] = ()
     left_out: Mapping[str, Sequence[int]] = field(default_factory=dict)
     sampled: int = 0
+    by_token: bool = True
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from engine.labelling.frozen import with_frozen
 from engine.reporting import Reporter
 
 FINISHED, FAILED, STOPPED = 0, 1, 3
+#: A run tries its longest batch first if that takes no longer; `check` takes the time it needs.
+REHEARSAL_SECONDS = 2.0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -70,6 +72,8 @@ def _run(run: RunDir, preset: Preset, reporter: Reporter, *, commands_from: int)
             reporter.event(events.Resumed(time=time.time(), from_step=progress.step))
         elif run.events.stat().st_size and _has_steps(run):
             reporter.event(events.Resumed(time=time.time(), from_step=0))
+        if found is None:
+            _look_first(parts, reporter)
         _tell_start(run, preset, parts, accelerator, reporter)
         finished = train(
             parts.method,
@@ -91,6 +95,16 @@ def _run(run: RunDir, preset: Preset, reporter: Reporter, *, commands_from: int)
         parts.finish(reporter)
     accelerator.end_training()
     return "finished" if finished else "stopped"
+
+
+def _look_first(parts: Any, reporter: Reporter) -> None:
+    """Put on the record what the data looks like to the model. Raises Refused if nothing would be learned."""
+    from engine.rehearsal.report import examine, refuse_errors
+
+    report = examine(parts, budget=REHEARSAL_SECONDS)
+    if report is not None:
+        reporter.event(events.Preflight(time=time.time(), report=report))
+        refuse_errors(report)
 
 
 def _tell_start(run: RunDir, preset: Preset, parts: Any, accelerator: Any, reporter: Reporter) -> None:

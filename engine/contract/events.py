@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from engine.contract.findings import Report
+
 #: Version of everything in this package. A reader may show a newer run, and says so.
 CONTRACT_VERSION = 1
 
@@ -40,6 +42,14 @@ class Phase(BaseModel, **EVENT):
     time: float
     what: str
     progress: float | None = None
+
+
+class Preflight(BaseModel, **EVENT):
+    """What was found out before the first step of a new run. A reader that does not know it loses nothing else."""
+
+    kind: Literal["preflight"] = "preflight"
+    time: float
+    report: Report
 
 
 class Step(BaseModel, **EVENT):
@@ -120,7 +130,18 @@ class RunFinished(BaseModel, **EVENT):
 
 
 Event = (
-    RunStarted | Resumed | Phase | Step | Evaluation | Samples | Image | Checkpoint | CommandDone | Notice | RunFinished
+    RunStarted
+    | Resumed
+    | Phase
+    | Preflight
+    | Step
+    | Evaluation
+    | Samples
+    | Image
+    | Checkpoint
+    | CommandDone
+    | Notice
+    | RunFinished
 )
 
 

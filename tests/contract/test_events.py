@@ -7,11 +7,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.contract import events
+from engine.contract.findings import Finding, LeftOut, Lengths, Measured, Report, SeenRow, SeenText
 
+REPORT = Report(
+    rows=3,
+    items=2,
+    cut=1,
+    repeated=0,
+    held_out=0,
+    also_held_out=0,
+    left_out=[LeftOut(reason="an answer is empty", count=1, where="rows.jsonl, line 2")],
+    tokens=9,
+    counted_tokens=4,
+    lengths=Lengths(median=4, p95=5, longest=5, limit=32, width=1, bars=[0, 0, 0, 0, 1, 1]),
+    shown=[SeenRow(place="row 1", texts=[SeenText(tokens=["ä", "\n\x1b"], ids=[7, 8], counted=[(1, 2)], length=2)])],
+    findings=[Finding(level="warning", what="w", advice="a", key="data.train")],
+    measured=Measured(
+        device="cpu",
+        longest_seconds=0.1,
+        step_seconds=0.1,
+        run_seconds=1,
+        peak_bytes=9,
+        at_once=2,
+        grad_norm=math.inf,
+    ),
+    writes_bytes=10,
+)
 EVERY_KIND = [
     events.RunStarted(time=1.0, method="sft", steps=5, processes=2),
     events.Resumed(time=1.0, from_step=3),
     events.Phase(time=1.0, what="reading the data", progress=0.5),
+    events.Preflight(time=1.0, report=REPORT),
     events.Step(time=1.0, step=1, values={"loss": 0.5, "rewards/chosen": -1.0}),
     events.Evaluation(time=1.0, step=1, values={"eval_loss": 0.5}),
     events.Samples(time=1.0, step=1, offset=10, count=2),
@@ -55,6 +81,13 @@ def test_an_unknown_kind_is_kept_and_named_as_such():
     assert isinstance(event, events.Unreadable)
     assert "does not know" in event.reason
     assert "hologram" in event.text
+
+
+def test_a_preflight_with_more_than_this_version_knows_is_read_all_the_same():
+    line = events.event_line(events.Preflight(time=1.0, report=REPORT))
+    newer = line.replace('"rows":3', '"rows":3,"colour":"blue"')
+    assert newer != line
+    assert events.read_event(newer.encode()) == events.Preflight(time=1.0, report=REPORT)
 
 
 def test_keys_of_a_newer_version_do_not_hide_what_is_known():

@@ -305,7 +305,7 @@ def test_an_empty_workspace_has_no_runs(tmp_path, capsys):
 
 
 def test_check_shows_the_plan_and_writes_nothing(preset, tmp_path, capsys):
-    assert call("check", preset, "--workspace", tmp_path / "new") == 0
+    assert call("check", preset, "--quick", "--workspace", tmp_path / "new") == 0
     said = capsys.readouterr().out
     assert "grpo, run name sums" in said
     assert "0.656 M parameters" in said
@@ -314,7 +314,7 @@ def test_check_shows_the_plan_and_writes_nothing(preset, tmp_path, capsys):
 
 
 def test_check_for_scripts_gives_the_whole_preset(preset, tmp_path, capsys):
-    assert call("check", preset, "--json", "--set", "training.steps=7") == 0
+    assert call("check", preset, "--quick", "--json", "--set", "training.steps=7") == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["method"], told["steps"], told["parameters"]) == ("grpo", 7, 655_872)
     assert told["preset"]["training"]["steps"] == 7
@@ -332,7 +332,7 @@ def test_shipped_presets_are_found_faultless_from_anywhere(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     if not (tour.PRESETS / preset_name).exists():
         pytest.skip("not shipped yet")
-    assert call("check", tour.PRESETS / preset_name) == 0, capsys.readouterr().err
+    assert call("check", tour.PRESETS / preset_name, "--quick") == 0, capsys.readouterr().err
 
 
 def test_the_tour_trains_the_second_run_on_the_first_and_sums_up(engine, tmp_path, capsys):
@@ -398,7 +398,7 @@ def test_no_command_waits_for_torch():
 
 
 def test_list_and_check_answer_within_a_moment(preset, tmp_path):
-    for words in (["list", str(tmp_path)], ["check", str(preset)]):
+    for words in (["list", str(tmp_path)], ["check", str(preset), "--quick"]):
         started = time.perf_counter()
         subprocess.run([sys.executable, "-m", "engine", *words], cwd=ROOT, capture_output=True, check=True)
         assert time.perf_counter() - started < 5  # 0.3 s on an idle machine; ten times that would be torch

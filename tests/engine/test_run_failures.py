@@ -150,14 +150,13 @@ def test_a_loss_that_is_no_number_any_more_ends_the_run_and_leaves_the_last_chec
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sft = importlib.import_module("engine.methods.sft")
-    real, calls = sft.sft_loss, iter(range(100))
+    real, run = sft.sft_loss, running.new_run(tmp_path / "run", running.sft())
 
     def diverging(logps: torch.Tensor, *, normaliser: float) -> Any:
         result = real(logps, normaliser=normaliser)
-        return result._replace(share=result.share * (float("nan") if next(calls) == 3 else 1.0))
+        return result._replace(share=result.share * (float("nan") if len(running.steps_of(run)) == 3 else 1.0))
 
     monkeypatch.setattr(sft, "sft_loss", diverging)
-    run = running.new_run(tmp_path / "run", running.sft())
     assert running.run_here(run) == running.FAILED
     message = told(run)
     assert message.startswith("loss and grad_norm became nan at step 4\n")

@@ -14,6 +14,8 @@ from engine.contract.faults import Fault
 
 #: `--detach` answers as soon as the engine runs; importing what checks a preset takes most of that.
 PATIENCE_SECONDS = 120
+#: A large model is loaded and reads its longest batch.
+DEEP_PATIENCE_SECONDS = 1800
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,14 @@ def resume_run(run: Path, workspace: Path) -> Answer:
 
 def check_preset(preset: Path, workspace: Path, home: Path) -> Answer | dict[str, Any]:
     """The plan the engine has for the preset, or what is wrong with it. Waits like `start_run`."""
-    code, out, error = _engine(["check", str(preset), "--workspace", str(workspace), "--json"], home)
+    code, out, error = _engine(["check", str(preset), "--quick", "--workspace", str(workspace), "--json"], home)
+    return _json_in(out) if code == 0 else _refusal(code, out, error)
+
+
+def check_deeply(preset: Path, workspace: Path, home: Path) -> Answer | dict[str, Any]:
+    """As `check_preset`, and under `preflight` what the engine sees in the data; that takes its time."""
+    arguments = ["check", str(preset), "--workspace", str(workspace), "--json"]
+    code, out, error = _engine(arguments, home, patience=DEEP_PATIENCE_SECONDS)
     return _json_in(out) if code == 0 else _refusal(code, out, error)
 
 
@@ -119,7 +128,7 @@ def _fault(told: dict[str, Any]) -> Fault:
     return Fault(place, given, problem, remedy, line if isinstance(line, int) else None)
 
 
-def _engine(arguments: list[str], home: Path) -> tuple[int, str, str]:
+def _engine(arguments: list[str], home: Path, *, patience: float = PATIENCE_SECONDS) -> tuple[int, str, str]:
     """Exit code and output of an engine command.
 
     The output goes through files: a pipe would stay open as long as the engine that inherits it runs.
@@ -135,9 +144,9 @@ def _engine(arguments: list[str], home: Path) -> tuple[int, str, str]:
             env=_environment(),
         )
         try:
-            code = process.wait(PATIENCE_SECONDS)
+            code = process.wait(patience)
         except subprocess.TimeoutExpired:
-            return 1, "", f"the engine has not answered for {PATIENCE_SECONDS} s; look at the run list and engine.log"
+            return 1, "", f"the engine has not answered for {patience:.0f} s; look at the run list and engine.log"
         out.seek(0)
         error.seek(0)
         return code, out.read().decode("utf-8", "replace"), error.read().decode("utf-8", "replace")

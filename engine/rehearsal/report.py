@@ -1,0 +1,104 @@
+"""All of the pre-flight of one run put together, and what keeps it from starting."""
+
+import math
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from engine.assembly import Parts
+from engine.contract.findings import Finding, Measured, Report
+from engine.loop import Material
+from engine.rehearsal.looking import Reading, look
+from engine.rehearsal.step import TooLarge, rehearse
+
+#: What a run writes beside its checkpoints, whatever the model: events, log, answers.
+RECORDS = 64 * 1024 * 1024
+#: A saved weight takes this much, and so does each of the two numbers that AdamW keeps beside it.
+FLOAT32 = 4
+
+
+class Refused(ValueError):  # noqa: N818 - what happened
+    """Nothing would be learned, or memory would not suffice: what is wrong, and on the next line what to do."""
+
+
+def examine(parts: Parts, *, budget: float | None) -> Report | None:
+    """Look at the data and try one step. None for a method that does not say what it learns from.
+
+    budget: seconds that the step may take; None for as long as it needs. Changes no state of the run.
+    """
+    if parts.method.material is None:
+        return None
+    parts.bench.reporter.phase("looking at the data")
+    material = parts.method.material()
+    report = look(material, _reading(parts))
+    measured, found = (None, []) if report.errors else _tried(parts, material, budget)
+    findings = [*report.findings, *found]
+    return report.model_copy(update={"findings": findings, "measured": measured, "writes_bytes": _writes(parts)})
+
+
+def refuse_errors(report: Report) -> None:
+    """Raises Refused for the first error among the findings."""
+    if report.errors:
+        first = report.errors[0]
+        raise Refused(f"{first.what}\n{first.advice}")
+
+
+def _reading(parts: Parts) -> Reading:
+    preset, bench = parts.preset, parts.bench
+    policy = bench.policy
+    longest = preset.data.max_length
+    return Reading(
+        table=bench.train,
+        optimizer=preset.optimizer,
+        steps=preset.training.steps,
+        limit=min(longest, policy.context or longest),
+        tokenizer=policy.tokenizer,
+        end_ids=policy.end_ids,
+        embeddings=int(policy.model.get_input_embeddings().weight.size(0)),  # type: ignore[operator]
+        trained=sum(parameter.numel() for parameter in _trained(parts)),
+        has_turns=any("messages" in row or isinstance(row.get("prompt"), list) for row in bench.train.rows[:100]),
+    )
+
+
+def _trained(parts: Parts) -> list[Tensor]:
+    return [parameter for parameter in parts.bench.policy.model.parameters() if parameter.requires_grad]
+
+
+def _tried(parts: Parts, material: Material, budget: float | None) -> tuple[Measured | None, list[Finding]]:
+    """The rehearsed step. It is left out with several processes, which would have to agree, and where answers are
+    sampled first and there is a budget: a rollout is the most of such a step."""
+    if parts.bench.accelerator.num_processes > 1 or (budget is not None and material.sampled):
+        return None, []
+    parts.bench.reporter.phase("trying the longest batch")
+    try:
+        measured = rehearse(parts.method, material, parts.bench, _trained(parts), parts.preset.training, budget=budget)
+    except TooLarge as error:
+        return None, [_too_large(error)]
+    return measured, [] if measured is None else list(_of_gradient(measured, material))
+
+
+def _too_large(error: TooLarge) -> Finding:
+    advice = "train an adapter, lower data.max_length, or use a smaller model: not even one row fits"
+    if error.fits:
+        advice = f"set training.micro_batch_size to {error.fits}, which fits; the curve stays the same"
+    return Finding(level="error", what=str(error), advice=advice, key="training.micro_batch_size")
+
+
+def _of_gradient(measured: Measured, material: Material) -> Iterator[Finding]:
+    if not math.isfinite(measured.grad_norm):
+        what = f"the gradient of the longest batch is {measured.grad_norm}"
+        yield Finding(level="warning", what=what, advice="try model.dtype float32, or look for a damaged model")
+    elif measured.grad_norm == 0 and material.sampled:
+        what = "no sampled answer was better than another, so this batch teaches nothing"
+        yield Finding(level="warning", what=what, advice="begin with a model that is right at times, or easier prompts")
+    elif measured.grad_norm == 0:
+        what = "the gradient of the longest batch is 0, so nothing would be learned"
+        yield Finding(level="error", what=what, advice="look at what counts in the loss, and at the loss's settings")
+
+
+def _writes(parts: Parts) -> int:
+    """Bytes: the checkpoints that are kept, one more while it is written, and the final model."""
+    policy, training = parts.bench.policy, parts.preset.training
+    trained = sum(parameter.numel() for parameter in _trained(parts))
+    saved = trained if policy.has_adapter else sum(parameter.numel() for parameter in policy.model.parameters())
+    return RECORDS + (training.keep_checkpoints + 1) * FLOAT32 * (saved + 2 * trained) + FLOAT32 * saved
