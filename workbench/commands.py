@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 from engine.contract.commands import Ask
 from engine.contract.status import Status
 
-TABS = ("Completions", "Health", "Log", "Preset", "Files")
+TABS = ("Completions", "Data", "Health", "Log", "Preset", "Files")
 
 
 def always() -> bool:
@@ -144,6 +144,13 @@ def _preset_commands(frame: Frame) -> list[Command]:
     return [
         Command("preset.run", "Run this preset", "Ctrl+Return", lambda: frame.preset_command("run"), on_page),
         Command("preset.check", "Check this preset", "Ctrl+E", lambda: frame.preset_command("check"), on_page),
+        Command(
+            "preset.check_deeply",
+            "Check deeply: look at the data, try a step",
+            "Ctrl+Shift+Return",
+            lambda: frame.preset_command("check_deeply"),
+            on_page,
+        ),
         Command("preset.save", "Save this preset", "Ctrl+S", lambda: frame.preset_command("save"), on_page),
     ]
 
@@ -254,5 +261,5 @@ def _spellings(shortcut: str) -> list[str]:
     """The shortcut and what else a keyboard may call it: the second Enter key, the shifted full stop."""
     if not shortcut:
         return []
-    also = {"Ctrl+Return": "Ctrl+Enter", "Ctrl+Shift+.": "Ctrl+>"}
+    also = {"Ctrl+Return": "Ctrl+Enter", "Ctrl+Shift+Return": "Ctrl+Shift+Enter", "Ctrl+Shift+.": "Ctrl+>"}
     return [shortcut, also[shortcut]] if shortcut in also else [shortcut]

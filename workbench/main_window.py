@@ -8,6 +8,7 @@ from PySide6.QtCore import QByteArray, QTimer, QUrl
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QPaintEvent
 from PySide6.QtWidgets import QMainWindow, QStackedWidget, QWidget
 
+from engine.contract.findings import Report
 from engine.contract.labels import LabelDir
 from engine.contract.status import Status
 from workbench import theme
@@ -17,6 +18,7 @@ from workbench.io import engine_process, key_file, preset_files
 from workbench.io.session import Session
 from workbench.io.workspace import Workspace, list_presets
 from workbench.state import figures
+from workbench.state.preset_plan import worded
 from workbench.theme import Appearance, Theme
 from workbench.views import palette_entries
 from workbench.views.header import Header
@@ -39,16 +41,6 @@ SIZE = (1440, 900)
 PULSE_MS = 1000
 AUTOSAVE_MS = 2000
 SMOOTHING = 0.9
-
-
-def worded(plan: dict[str, Any]) -> str:
-    """What the engine would do with a preset, in a sentence."""
-    parts = [f"{figures.count(plan['steps'])} steps of {figures.count(plan['batch_size'])}" if "steps" in plan else ""]
-    if plan.get("parameters"):
-        parts.append(f"{figures.count(plan['parameters'])} parameters")
-    if plan.get("writes_bytes"):
-        parts.append(f"writes about {figures.size(plan['writes_bytes'])}")
-    return "The engine accepts this preset: " + ", ".join(part for part in parts if part) + "."
 
 
 class MainWindow(QMainWindow):
@@ -149,7 +141,7 @@ class MainWindow(QMainWindow):
 
     def preset_command(self, name: str) -> None:
         page = cast("PresetPage", self._build_page("presets"))
-        {"run": page.run, "check": page.check, "save": page.save}[name]()
+        {"run": page.run, "check": page.check, "check_deeply": page.check_deeply, "save": page.save}[name]()
 
     @property
     def is_judging(self) -> bool:
@@ -242,7 +234,7 @@ class MainWindow(QMainWindow):
         session.shown.connect(self.runs.show_run)
         session.arrived.connect(lambda: self.show_page("runs"))
         session.refused.connect(self._refused)
-        session.planned.connect(lambda plan: self.notice.say(worded(plan), is_error=False))
+        session.planned.connect(self._show_plan)
         session.said.connect(lambda text: self.notice.say(text, details=text))
         session.busy.connect(self._show_busy)
         session.key_file_ready.connect(self._open_key_file)
@@ -279,6 +271,7 @@ class MainWindow(QMainWindow):
         page.set_workspace(self.session.workspace.path)
         page.run_requested.connect(self.session.launch)
         page.check_requested.connect(self.session.check)
+        page.deep_check_requested.connect(lambda text, origin: self.session.check(text, origin, deeply=True))
         page.save_requested.connect(self.session.save_preset)
         self.session.preset_saved.connect(page.show_saved)
         page.draft_changed.connect(self._autosave.start)
@@ -323,6 +316,11 @@ class MainWindow(QMainWindow):
     def _refused(self, refused: engine_process.Refused) -> None:
         self.show_page("presets")
         cast("PresetPage", self.presets).show_launch_faults(refused.faults)
+
+    def _show_plan(self, plan: dict[str, Any], text: str) -> None:
+        self.notice.say(worded(plan), is_error=False)
+        if plan.get("preflight") and self.presets is not None:
+            self.presets.show_report(Report.model_validate(plan["preflight"]), text)
 
     def _reuse(self, text: str) -> None:
         self._open_text(text, f"{self.session.feed.run.name}-again" if self.session.feed else "new")

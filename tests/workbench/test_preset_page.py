@@ -129,13 +129,13 @@ def test_ctrl_enter_in_a_field_asks_for_the_run(page: PresetPage, qtbot: QtBot) 
     assert asked.args == [TEXT, None]
 
 
-def test_ctrl_shift_enter_in_the_yaml_asks_for_the_check_with_what_was_typed_last(
+def test_ctrl_shift_enter_in_the_yaml_asks_for_the_deep_check_with_what_was_typed_last(
     page: PresetPage, qtbot: QtBot
 ) -> None:
     page.text.moveCursor(QTextCursor.MoveOperation.End)
     qtbot.keyClicks(page.text, "seed: 4")
     both = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
-    with qtbot.waitSignal(page.check_requested) as asked:
+    with qtbot.waitSignal(page.deep_check_requested) as asked:
         qtbot.keyClick(page.text, Qt.Key.Key_Return, both)
     assert asked.args == [f"{TEXT}seed: 4", None]
 

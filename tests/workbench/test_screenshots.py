@@ -11,15 +11,18 @@ from PySide6.QtCore import QPoint, QRect
 from PySide6.QtGui import QColor, QImage
 from PySide6.QtWidgets import QWidget
 
+from engine.contract import events
 from engine.contract.labels import LabelDir
 from engine.contract.labels_log import append_judgement
 from tests.workbench.fake_runs import FakeEngine, tour
 from tests.workbench.label_sets import made, pairs, said
 from tests.workbench.opened import opened
+from tests.workbench.preflights import report
 from workbench import theme
 from workbench.io.system_readings import Readings
 from workbench.main_window import MainWindow
 from workbench.theme import Theme
+from workbench.views.seen_rows import TINT
 
 SIZE = (1440, 900)
 SCREENSHOTS = Path(__file__).parents[2] / "assets" / "screenshots"
@@ -118,6 +121,20 @@ def test_the_answers_tell_right_from_wrong(qtbot: Any, window: MainWindow, colou
     answers = part(picture(qtbot, window, "completions"), window, window.runs.run.completions)
     assert near(answers, colours.colour("finished")) > 30
     assert near(answers, colours.colour("failed")) > 30
+
+
+def test_the_data_marks_what_counts_with_a_tint_and_a_line(
+    qtbot: Any, window: MainWindow, engine: FakeEngine, colours: Theme
+) -> None:
+    engine.say(events.Preflight(time=1.0, report=report()))
+    window.show_tab("Data")
+    assert window.runs.run is not None
+    data = window.runs.run.data
+    qtbot.waitUntil(lambda: "France" in data.rows.text)
+    image = part(picture(qtbot, window, "data"), window, data)
+    assert near(image, QColor(theme.mixed(colours.accent, colours.surface, TINT)), slack=2) > 500
+    assert near(image, colours.colour("accent"), slack=2) > 50
+    assert near(image, colours.colour("warning")) > 30
 
 
 def test_a_crashed_run_offers_to_resume(qtbot: Any, window: MainWindow, colours: Theme) -> None:

@@ -30,7 +30,7 @@ class Session(QObject):
     """Emits what changed; its methods are all that a window can ask for. Nothing here waits.
 
     runs_changed: the index differs. shown: feed and reader of another run. arrived: a run started here is on show.
-    refused: a preset's faults.
+    refused: a preset's faults. planned: what the engine would do, and the text of the preset it would do it with.
     said: a sentence for the person. busy: what is being waited for, "" when nothing is.
     """
 
@@ -38,7 +38,7 @@ class Session(QObject):
     shown = Signal(object, object)
     arrived = Signal()
     refused = Signal(object)
-    planned = Signal(object)
+    planned = Signal(object, str)
     preset_saved = Signal(object, str)
     said = Signal(str)
     busy = Signal(str)
@@ -119,13 +119,14 @@ class Session(QObject):
             lambda: engine_process.start_run(_file_of(text, origin, workspace), workspace, home), "starting a run"
         )
 
-    def check(self, text: str, origin: Path | None) -> None:
-        """Ask the engine for the plan of a preset's text."""
+    def check(self, text: str, origin: Path | None, *, deeply: bool = False) -> None:
+        """Ask the engine for the plan of a preset's text. deeply: it looks at the data and tries a step as well."""
         workspace, home = self.workspace.path, self._home(origin)
-        self.busy.emit("checking the preset")
+        self.busy.emit("looking at the data and trying a step" if deeply else "checking the preset")
+        look = engine_process.check_deeply if deeply else engine_process.check_preset
         self.background.submit(
-            lambda: engine_process.check_preset(_file_of(text, origin, workspace), workspace, home),
-            self._checked,
+            lambda: look(_file_of(text, origin, workspace), workspace, home),
+            lambda answer: self._checked(answer, text),
             lambda error: self._answered(Failed(str(error))),
         )
 
@@ -180,10 +181,10 @@ class Session(QObject):
             case Failed(message):
                 self.said.emit(message)
 
-    def _checked(self, answer: Answer | dict[str, object]) -> None:
+    def _checked(self, answer: Answer | dict[str, object], text: str) -> None:
         if isinstance(answer, dict):
             self.busy.emit("")
-            self.planned.emit(answer)
+            self.planned.emit(answer, text)
         else:
             self._answered(answer)
 

@@ -1,10 +1,11 @@
 """What a preset will do, as far as its text alone says: no model is opened, no data is read."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from engine.contract import settings
 from engine.contract.preset import GrpoPreset, Preset
-from workbench.state.figures import count, number
+from workbench.state.figures import count, number, size
 
 #: Tokens of the byte tokenizer that models from scratch use: every byte, an end and a pad.
 BYTE_VOCABULARY = 258
@@ -44,10 +45,20 @@ def scratch_parameters(scratch: settings.Scratch) -> int:
 
 def large(amount: int) -> str:
     """A count of weights as people say it: 620 k, 135 M, 1.54 B."""
-    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if amount >= size:
-            return f"{number(amount / size)} {letter}"
+    for unit, letter in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if amount >= unit:
+            return f"{number(amount / unit)} {letter}"
     return count(amount)
+
+
+def worded(plan: dict[str, Any]) -> str:
+    """What the engine would do with a preset, in a sentence."""
+    parts = [f"{count(plan['steps'])} steps of {count(plan['batch_size'])}" if "steps" in plan else ""]
+    if plan.get("parameters"):
+        parts.append(f"{count(plan['parameters'])} parameters")
+    if plan.get("writes_bytes"):
+        parts.append(f"writes about {size(plan['writes_bytes'])}")
+    return "The engine accepts this preset: " + ", ".join(part for part in parts if part) + "."
 
 
 def _model(model: settings.Model) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from engine.contract import events, metrics, status
+from engine.contract.findings import Report
 from engine.contract.run_dir import RunDir
 from workbench.state.series import Series
 
@@ -74,6 +75,7 @@ class RunState:
         self.series: dict[str, Series] = {}
         self.measured: set[str] = set()  # names that came from evaluations, so their points are few
         self.phase: events.Phase | None = None
+        self.preflight: Report | None = None
         self.notices: list[Told] = []
         self.checkpoints: list[events.Checkpoint] = []
         self.commands: list[events.CommandDone] = []
@@ -157,6 +159,8 @@ class RunState:
             case events.Phase():
                 self.phase = event
                 self._pace.interrupted()
+            case events.Preflight():
+                self.preflight = event.report
             case events.Evaluation() | events.Samples() | events.Checkpoint() | events.Image():
                 self._add_product(event, changes)
             case events.CommandDone():

@@ -9,12 +9,15 @@ from workbench.state.preset_plan import plan_of
 from workbench.theme import Theme
 from workbench.views.labels import Elided, tip
 
+DEEPLY = "See the data as the model sees it, and what a step takes, without learning (Ctrl+Shift+Enter)"
+
 
 class PresetBar(QFrame):
-    """`run` and `check` as pressed; `next_fault` asks to be taken to the next thing that is wrong."""
+    """`run`, `check` and `check_deeply` as pressed; `next_fault` asks to be taken to the next thing that is wrong."""
 
     run = Signal()
     check = Signal()
+    check_deeply = Signal()
     next_fault = Signal()
 
     def __init__(self) -> None:
@@ -23,6 +26,7 @@ class PresetBar(QFrame):
         self._says = Elided(mode=Qt.TextElideMode.ElideRight)
         self._faults = QPushButton()
         self._check = QPushButton("Check")
+        self._deeply = QPushButton("Check deeply")
         self._run = QPushButton("Run")
         self._set_up()
 
@@ -35,6 +39,8 @@ class PresetBar(QFrame):
         can_start = not self._busy and draft.preset is not None
         self._run.setEnabled(can_start)
         self._check.setEnabled(can_start)
+        self._deeply.setEnabled(can_start)
+        self._deeply.setToolTip(tip(DEEPLY) if can_start else "")
         self._run.setToolTip("Run this preset (Ctrl+Enter)" if can_start else "")
         self._check.setToolTip(tip("See whether the engine can run it, without running it") if can_start else "")
 
@@ -66,10 +72,11 @@ class PresetBar(QFrame):
         layout.setContentsMargins(theme.SPACE[4], theme.SPACE[2], theme.SPACE[3], theme.SPACE[2])
         layout.setSpacing(theme.SPACE[2])
         layout.addWidget(self._says, 1)
-        for button in (self._faults, self._check, self._run):
+        for button in (self._faults, self._check, self._deeply, self._run):
             layout.addWidget(button)
         self._faults.clicked.connect(self.next_fault)
         self._check.clicked.connect(self.check)
+        self._deeply.clicked.connect(self.check_deeply)
         self._run.clicked.connect(self.run)
 
 

@@ -7,6 +7,7 @@ from PySide6.QtGui import QHideEvent, QKeyEvent, QKeySequence, QTextCursor
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
 
 from engine.contract.faults import Fault
+from engine.contract.findings import Report
 from workbench import theme
 from workbench.io.workspace import own_presets
 from workbench.state.preset_draft import LARGEST_FILE, CannotEditError, Change, PresetDraft, Unsaved
@@ -15,6 +16,7 @@ from workbench.views.labels import Elided, card, label
 from workbench.views.preset_bar import PresetBar
 from workbench.views.preset_entry import leave_fields
 from workbench.views.preset_form import PresetForm
+from workbench.views.preset_report import PresetReport
 from workbench.views.preset_shelf import PresetShelf, cards
 from workbench.views.preset_style import page_style
 from workbench.views.preset_text import PresetText
@@ -27,12 +29,14 @@ SHELF, FORM, TEXT = 200, 520, 460
 class PresetPage(QWidget):
     """Edits presets and says what is wanted of them; it writes no file and starts no run.
 
-    run_requested, check_requested: (text, path it came from or None). save_requested: (text, path to save to).
+    run_requested, check_requested, deep_check_requested: (text, path it came from or None).
+    save_requested: (text, path to save to).
     draft_changed: there may be something new to autosave; `unsaved()` is what.
     """
 
     run_requested = Signal(str, object)
     check_requested = Signal(str, object)
+    deep_check_requested = Signal(str, object)
     save_requested = Signal(str, object)
     draft_changed = Signal()
 
@@ -51,6 +55,7 @@ class PresetPage(QWidget):
         self._save = QPushButton("Save")
         self._told = label("", "fault", wrap=True, selectable=True)
         self.shelf, self.form, self.text, self.bar = PresetShelf(), PresetForm(), PresetText(), PresetBar()
+        self.report = PresetReport()
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST_MS)
@@ -82,6 +87,10 @@ class PresetPage(QWidget):
         """Show a preset that is no file yet, such as that of a run."""
         self._take_text()
         self._show(PresetDraft(_plain_ends(text), name=name))
+
+    def show_report(self, report: Report, text: str) -> None:
+        """What a deep check found. text: of the preset that was checked; another may be open by now."""
+        self.report.show_report(report, of=text, now=self._draft.text)
 
     def refresh_shelf(self) -> None:
         self.shelf.show_cards(cards(own_presets(), self._mine))
@@ -124,6 +133,7 @@ class PresetPage(QWidget):
         self.setStyleSheet(page_style(colours))
         for part in (self.shelf, self.form, self.text, self.bar):
             part.apply_theme(colours)
+        self.report.set_theme(colours)
 
     # ------------------------------------------------------------------------------------------- what it is asked
 
@@ -135,6 +145,10 @@ class PresetPage(QWidget):
     def check(self) -> None:
         if self._is_ready():
             self.check_requested.emit(self._draft.text, self._draft.origin)
+
+    def check_deeply(self) -> None:
+        if self._is_ready():
+            self.deep_check_requested.emit(self._draft.text, self._draft.origin)
 
     def save(self) -> None:
         """Ask to save: one's own preset in place, any other as a new one of one's own."""
@@ -171,7 +185,7 @@ class PresetPage(QWidget):
         is_enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
         is_ctrl = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
         if is_enter and is_ctrl:
-            self.check() if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else self.run()
+            self.check_deeply() if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else self.run()
         elif event.matches(QKeySequence.StandardKey.Undo):
             self.undo()
         elif event.matches(QKeySequence.StandardKey.Redo):
@@ -214,6 +228,7 @@ class PresetPage(QWidget):
         self.text.show_faults(draft.faults)
         self.form.show_draft(draft, flash=flash_form)
         self.bar.show_draft(draft)
+        self.report.show_text(draft.text)
         self._say("\n".join(str(fault) for fault in draft.stray_faults()))
         self._method.setText(draft.method.upper())
         self._edited.setVisible(draft.is_dirty)
@@ -285,6 +300,7 @@ class PresetPage(QWidget):
         self.form.changed.connect(self._apply)
         self.bar.run.connect(self.run)
         self.bar.check.connect(self.check)
+        self.bar.check_deeply.connect(self.check_deeply)
         self.bar.next_fault.connect(self.go_to_next_fault)
         self._save.clicked.connect(self.save)
 
@@ -302,6 +318,7 @@ class PresetPage(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(theme.SPACE[3])
         layout.addWidget(columns, 1)
+        layout.addWidget(self.report)
         layout.addWidget(self.bar)
 
     def _form_card(self) -> QFrame:

@@ -13,10 +13,11 @@ from workbench.views.completions_pane import CompletionsPane
 from workbench.views.health_pane import HealthPane
 from workbench.views.labels import column, row
 from workbench.views.metric_board import MetricBoard
+from workbench.views.preflight_view import PreflightView
 from workbench.views.run_header import RunHeader
 from workbench.views.text_panes import FilesPane, LogPane, PresetPane
 
-TABS = ("Completions", "Health", "Log", "Preset", "Files")
+TABS = ("Completions", "Data", "Health", "Log", "Preset", "Files")
 #: Words change more slowly than curves, so that they can be read.
 WORDS_MS = 200
 
@@ -36,6 +37,7 @@ class RunPage(QWidget):
         self.header = RunHeader()
         self.board = MetricBoard()
         self.completions = CompletionsPane()
+        self.data = PreflightView()
         self.health = HealthPane()
         self.log = LogPane()
         self.preset = PresetPane()
@@ -78,7 +80,7 @@ class RunPage(QWidget):
         return self._feed.status if self._feed is not None else None
 
     def set_theme(self, colours: Theme) -> None:
-        for part in (self.header, self.board, self.completions, self.health):
+        for part in (self.header, self.board, self.completions, self.data, self.health):
             part.set_theme(colours)
         self._show_words()
 
@@ -90,9 +92,11 @@ class RunPage(QWidget):
             self._reader.close()
 
     def _lay_out(self) -> None:
-        for name, pane in zip(TABS, (self.completions, self.health, self.log, self.preset, self.files), strict=True):
+        panes = (self.completions, self.data, self.health, self.log, self.preset, self.files)
+        for name, pane in zip(TABS, panes, strict=True):
             self._tabs.addTab(name)
             self._stack.addWidget(pane)
+        self._tabs.setTabToolTip(TABS.index("Data"), "Data as the model sees it, before the first step")
         self._tabs.setDrawBase(False)
         lower = QFrame()
         theme.set_role(lower, "card")
@@ -114,7 +118,7 @@ class RunPage(QWidget):
     def _show_tab_at(self, index: int) -> None:
         self._stack.setCurrentIndex(index)
         self.completions.controls.setVisible(index == 0)
-        if TABS[index] == "Health":
+        if TABS[index] in ("Data", "Health"):
             self._show_words()
 
     def _update(self, changes: RunChanges) -> None:
@@ -136,8 +140,11 @@ class RunPage(QWidget):
             self.header.show_reading(self._feed.fraction_read)
         is_waiting = not state.series and status is not None and status.is_alive
         self.board.show_waiting("Waiting for the first step." if is_waiting else "")
-        if TABS[self._tabs.currentIndex()] == "Health":
-            self.health.show_state(state)
+        match TABS[self._tabs.currentIndex()]:
+            case "Data":
+                self.data.show_report(state.preflight)
+            case "Health":
+                self.health.show_state(state)
 
     def _show_frozen(self, frozen: Frozen) -> None:
         self._parents = frozen.parents
