@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from engine.contract import events
 from engine.contract.jsonl import append_line, end_torn_line
@@ -25,11 +24,6 @@ class Reporter:
         self._waiting: list[str] = []
         self._dropped = 0
         self._beat_at = 0.0
-
-    @property
-    def folder(self) -> Path:
-        """Where the run may put what does not fit into memory."""
-        return self._run.path
 
     def event(self, event: events.Event) -> None:
         """Put one event on the record."""

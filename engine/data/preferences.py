@@ -1,17 +1,16 @@
-"""Pairs of answers to one prompt, one preferred: from the rows that people have to examples that share their prompt.
-
-A row has `prompt`, `chosen` and `rejected`, as text or messages; without a prompt of its own, that is what both answers
-begin with.
-"""
+"""Pairs of answers to one prompt, one preferred: from rows, whose forms `formats` knows, to examples that share their
+prompt."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 from engine.data import left_out
 from engine.data.chat import ChatEncoder, Example
+from engine.data.formats import canonical
 from engine.data.left_out import LeftOut, Origin
-from engine.data.rows import UnusableRow
-from engine.data.sources import DataError, Row
+from engine.data.rows import Row, UnusableRow
+from engine.data.store import Grouped, StoredExamples
 
 
 class Pair(NamedTuple):
@@ -31,32 +30,41 @@ class Pair(NamedTuple):
 class Encoded(NamedTuple):
     """The pairs that can be learned from; and why the others cannot: reason -> their rows, from 1."""
 
-    pairs: list[Pair]
+    pairs: Sequence[Pair]
     left_out: LeftOut
 
 
 def encode_pairs(
-    rows: Sequence[Row], encoder: ChatEncoder, *, max_length: int, breathe: Callable[[int], None]
+    rows: Sequence[Row],
+    encoder: ChatEncoder,
+    *,
+    max_length: int,
+    breathe: Callable[[int], None],
+    folder: Path | None = None,
 ) -> Encoded:
-    """Every row as a pair, cut at max_length. Raises DataError for a row that is no pair at all.
+    """Every row as a pair, cut at max_length.
 
-    breathe: called with the index of each row.
+    breathe: called with the index of each row. folder: on whose disk many pairs go.
     """
-    pairs: list[Pair] = []
+    examples = StoredExamples(folder)
     useless: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
         breathe(index)
         pair = read_pair(row, encoder, max_length)
         if isinstance(pair, Pair):
-            pairs.append(pair)
+            examples.append(pair.chosen)
+            examples.append(pair.rejected)
         else:
             useless.setdefault(pair, []).append(index + 1)
-    return Encoded(pairs, useless)
+    return Encoded(Grouped(examples, 2, Pair), useless)
 
 
 def read_pair(row: Row, encoder: ChatEncoder, max_length: int) -> Pair | str:
-    """The row's pair, or why it is of no use. Raises DataError for a row that is no pair at all."""
-    return _pair(_with_prompt(row), encoder, max_length)
+    """The row's pair, or why it is of no use."""
+    try:
+        return _pair(canonical(row, "dpo"), encoder, max_length)
+    except UnusableRow as why:
+        return str(why)
 
 
 def told(encoded: Encoded, origins: Sequence[Origin] = ()) -> str:
@@ -66,16 +74,11 @@ def told(encoded: Encoded, origins: Sequence[Origin] = ()) -> str:
 
 
 def _pair(row: Row, encoder: ChatEncoder, max_length: int) -> Pair | str:
-    """The row's pair, or why it is of no use."""
+    """The pair, or why it is of no use. Raises UnusableRow where the chat template refuses it."""
     if not row["prompt"]:
         return "nothing stands before the answers"
-    if _is_empty(row["chosen"]) or _is_empty(row["rejected"]):
-        return "an answer is empty"
     sides = [{**row, "completion": row[side]} for side in ("chosen", "rejected")]
-    try:
-        chosen, rejected = (encoder.example(side, completion_only=True, max_length=max_length) for side in sides)
-    except UnusableRow as why:
-        return str(why)
+    chosen, rejected = (encoder.example(side, completion_only=True, max_length=max_length) for side in sides)
     if not any(chosen.is_target) or not any(rejected.is_target):
         return f"nothing of an answer fits into {max_length} tokens"
     if chosen.ids == rejected.ids:
@@ -93,38 +96,3 @@ def _sharing_prompt(chosen: Example, rejected: Example) -> Pair:
         return example._replace(is_target=is_target)
 
     return Pair(from_there(chosen), from_there(rejected))
-
-
-def _is_empty(answer: Any) -> bool:
-    if isinstance(answer, list):
-        return not any(str(message.get("content") or "").strip() for message in answer)
-    return not str(answer).strip()
-
-
-# ---------------------------------------------------------------------------------------------- prompts not told apart
-
-
-def _with_prompt(row: Row) -> Row:
-    """The row with its prompt told apart from the answers. Raises DataError if it has no answers."""
-    chosen, rejected = row.get("chosen"), row.get("rejected")
-    if chosen is None or rejected is None:
-        raise DataError(f"a row has no `chosen` and `rejected` (it has {', '.join(row) or 'no columns'})")
-    if type(chosen) is not type(rejected):
-        raise DataError("a row has text as one answer and messages as the other; write both alike")
-    if row.get("prompt") is not None and not _is_conversation(chosen):
-        return row
-    shared = _shared_length(chosen, rejected)
-    return {"prompt": chosen[:shared], "chosen": chosen[shared:], "rejected": rejected[shared:]}
-
-
-def _is_conversation(answer: Any) -> bool:
-    """Whether messages begin before the answer, as where a column `prompt` only repeats the first of them."""
-    return isinstance(answer, list) and bool(answer) and answer[0].get("role") != "assistant"
-
-
-def _shared_length(chosen: Sequence[Any], rejected: Sequence[Any]) -> int:
-    """How much both begin with: messages, or characters. Something is always left to answer with."""
-    longest = max(0, min(len(chosen), len(rejected)) - 1)
-    shared = next((i for i in range(longest) if chosen[i] != rejected[i]), longest)
-    # Tokenizers count a space to the word after it, so it belongs to the answer.
-    return shared - 1 if shared and chosen[shared - 1] == " " else shared

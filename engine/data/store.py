@@ -20,9 +20,10 @@ Item = TypeVar("Item")
 class StoredExamples(Sequence[Example]):
     """Examples that are read when they are asked for. As lists they would take up to 50 bytes a token."""
 
-    def __init__(self, folder: Path) -> None:
-        """folder: on whose disk they go when they are many."""
-        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, mode="w+b", dir=str(folder))  # noqa: SIM115 - see below
+    def __init__(self, folder: Path | None = None) -> None:
+        """folder: on whose disk they go when they are many; None is the system's for such files."""
+        where = None if folder is None else str(folder)
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, mode="w+b", dir=where)  # noqa: SIM115 - see below
         weakref.finalize(self, self._file.close)
         self._ends = array("q", [0])
         self._is_cut = array("b")

@@ -58,7 +58,7 @@ class PairSet:
 
     preset: PairPreset
     bench: Bench
-    pairs: list[Pair]
+    pairs: Sequence[Pair]
     in_lines: bool
     with_prompts: bool = False
     reference: Reference | None = None
@@ -110,7 +110,7 @@ def learn_from_pairs(
     """
     in_lines = all_read_lines(bench)
 
-    def pair_set(pairs: list[Pair]) -> PairSet:
+    def pair_set(pairs: Sequence[Pair]) -> PairSet:
         found = PairSet(preset, bench, pairs, in_lines, with_prompts)
         return found if reference is None else replace(found, reference=reference(found))
 
@@ -215,7 +215,7 @@ def _encode(preset: PairPreset, bench: Bench, table: Table, phase: str) -> Encod
             bench.reporter.phase(phase, index / len(table.rows))
             bench.breathe()
 
-    encoded = encode_pairs(table.rows, bench.encoder, max_length=longest, breathe=breathe)
+    encoded = encode_pairs(table.rows, bench.encoder, max_length=longest, breathe=breathe, folder=bench.folder)
     encoded = encoded._replace(left_out=table.numbered(encoded.left_out))
     lost = told(encoded, table.origins)
     if not encoded.pairs:

@@ -97,7 +97,7 @@ def _encode(preset: SftPreset, bench: Bench, table: Table | None, phase: str) ->
     if table is None:
         return [], {}
     longest = min(preset.data.max_length, bench.policy.context or preset.data.max_length)
-    usable = StoredExamples(bench.reporter.folder)
+    usable = StoredExamples(bench.folder)
     useless: dict[str, list[int]] = {}
     for index, row in enumerate(table.rows):
         if index % 1000 == 0:

@@ -9,7 +9,7 @@ from engine.contract.settings import Source
 from engine.data.byte_tokenizer import END, byte_tokenizer
 from engine.data.chat import ChatEncoder, Example
 from engine.data.preferences import Encoded, Pair, encode_pairs, told
-from engine.data.sources import DataError, Row, load_rows
+from engine.data.sources import Row, load_rows
 from tests.engine.test_chat import chat_tokenizer, merging_tokenizer
 
 DATA = Path(__file__).parents[2] / "assets" / "data"
@@ -120,8 +120,8 @@ def test_rows_of_no_use_are_counted_named_and_left_out() -> None:
     assert len(encoded.pairs) == 2
     assert told(encoded) == (
         "6 of 8 pairs are left out: an answer is empty (rows 2, 6); "
-        "both answers are the same within 16 tokens (rows 3, 8); "
-        "nothing of an answer fits into 16 tokens (row 5); nothing stands before the answers (row 7)"
+        "both answers are the same (row 3); nothing of an answer fits into 16 tokens (row 5); "
+        "nothing stands before the answers (row 7); both answers are the same within 16 tokens (row 8)"
     )
 
 
@@ -143,14 +143,15 @@ def test_messages_that_say_nothing_are_an_empty_answer() -> None:
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"prompt": "p", "completion": "a"}, r"no `chosen` and `rejected` \(it has prompt, completion\)"),
+        ({"prompt": "p", "completion": "a"}, "no `chosen` and `rejected` (it has `prompt`, `completion`)"),
         ({"prompt": "p", "chosen": "a", "rejected": None}, "no `chosen` and `rejected`"),
         ({"prompt": "p", "chosen": "a", "rejected": [BAD]}, "text as one answer and messages as the other"),
     ],
 )
-def test_a_row_that_is_no_pair_is_an_error(row: dict[str, Any], words: str) -> None:
-    with pytest.raises(DataError, match=words):
-        encode([row])
+def test_a_row_that_is_no_pair_is_left_out_and_says_why(row: dict[str, Any], words: str) -> None:
+    [(why, rows)] = encode([row]).left_out.items()
+    assert words in why
+    assert list(rows) == [1]
 
 
 # -------------------------------------------------------------------------------------------------------- what ships

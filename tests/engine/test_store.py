@@ -19,7 +19,7 @@ tokens = st.lists(st.tuples(st.integers(0, 2**31 - 1), st.booleans()), max_size=
 @given(st.lists(st.tuples(tokens, st.booleans()), max_size=6))
 def test_what_was_put_away_comes_back(rows: list[tuple[list[tuple[int, bool]], bool]]) -> None:
     examples = [Example([i for i, _ in row], [counts for _, counts in row], cut) for row, cut in rows]
-    stored = StoredExamples(Path())
+    stored = StoredExamples()
     for example in examples:
         stored.append(example)
     assert list(stored) == examples
