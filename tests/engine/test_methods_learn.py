@@ -63,7 +63,7 @@ def test_dpo_learns_to_tell_right_sums_from_wrong_ones(pupil: RunDir, tmp_path: 
 @pytest.mark.parametrize(
     ("method", "own", "measure"),
     [
-        ("kto", {"beta": 0.1}, "eval_rewards/margins"),
+        ("kto", {"beta": 0.5}, "eval_rewards/margins"),
         ("orpo", {"beta": 1.0}, "eval_rewards/accuracies"),
         ("simpo", {"beta": 2.0, "gamma": 1.0}, "eval_rewards/accuracies"),
         ("cpo", {"beta": 0.1}, "eval_rewards/accuracies"),
