@@ -104,7 +104,9 @@ def parser() -> argparse.ArgumentParser:
     _detach_option(filling, "start it and return; print where it tells how it stands")
     filling.set_defaults(command=items_command)
 
-    exporting = add("export", help="hand a labelling set on, in any format of the field", epilog=OTHER_EXIT_CODES)
+    exporting = add(
+        "export", help="hand a run's model or a labelling set on, in the form that others open", epilog=OTHER_EXIT_CODES
+    )
     export.add(exporting)
     importing = add("import", help="make a labelling set of judgements from elsewhere", epilog=OTHER_EXIT_CODES)
     label_files.add_import(importing)

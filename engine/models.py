@@ -18,6 +18,7 @@ from engine.contract import settings
 from engine.contract.preset import load_preset
 from engine.contract.run_dir import RunDir, is_run_dir, read_json
 from engine.data.byte_tokenizer import byte_tokenizer
+from engine.lineage import run_of
 from engine.virtual_tokens import count
 
 #: Within a run: the model an adapter was trained on, where it exists nowhere else.
@@ -123,7 +124,7 @@ def open_for_use(preset: settings.Model, *, device: torch.device, dtype: torch.d
     """
     folder = locate(preset.path)
     if _is_adapter(folder):
-        model, tokenizer = _adapter_on_its_base(folder, preset, dtype)
+        model, tokenizer = adapter_on_its_base(folder, preset, dtype)
     else:
         model, tokenizer = open_model(preset, dtype=dtype, seed=0)
     _check_vocabulary(model, tokenizer)
@@ -210,13 +211,14 @@ def _with_merged_adapter(
     folder: Path, preset: settings.Model, dtype: torch.dtype
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Training goes on from an adapter and its model merged."""
-    model, tokenizer = _adapter_on_its_base(folder, preset, dtype)
+    model, tokenizer = adapter_on_its_base(folder, preset, dtype)
     return merged(model, str(folder)), tokenizer
 
 
-def _adapter_on_its_base(
+def adapter_on_its_base(
     folder: Path, preset: settings.Model, dtype: torch.dtype
 ) -> tuple[Any, PreTrainedTokenizerBase]:
+    """The model an adapter stands on, and it on top. Raises ModelError."""
     from peft import PeftModel
 
     base, seed = base_of(folder, preset)
@@ -229,7 +231,7 @@ def base_of(folder: Path, preset: settings.Model) -> tuple[settings.Model, int]:
 
     The run that made the adapter knows it best: a GGUF file, or weights from scratch, have no name peft could give.
     """
-    run = next((RunDir(above) for above in (folder.parent, folder.parent.parent) if is_run_dir(above)), None)
+    run = run_of(folder)
     if run is not None and is_whole(run.path / MERGED_BASE, deep=False):
         return _without_adapter(preset, str(run.path / MERGED_BASE)), 0
     if run is not None:
