@@ -11,6 +11,7 @@ from typing import Any
 from engine import processes
 from engine.command_line import (
     deep_check,
+    evaluate,
     export,
     following,
     items,
@@ -96,23 +97,29 @@ def parser() -> argparse.ArgumentParser:
     _detach_option(touring, "start it and return")
     touring.set_defaults(command=tour_command)
 
-    sampling = add("sample", help="answers from any model or run", epilog=OTHER_EXIT_CODES)
-    sample.add(sampling)
-
     filling = add("items", help="fill a labelling set with what people are to judge", epilog=EXIT_CODES)
     items.add_options(filling)
     _detach_option(filling, "start it and return; print where it tells how it stands")
     filling.set_defaults(command=items_command)
 
+    for command in (run, resume, check, stop, listing, touring, filling, *_commands_of_models_and_data(add)):
+        command.add_argument("--json", action="store_true", help="print JSON for scripts")
+    return whole
+
+
+def _commands_of_models_and_data(add: Callable[..., argparse.ArgumentParser]) -> list[argparse.ArgumentParser]:
+    """Those that start no run."""
+    sampling = add("sample", help="answers from any model or run", epilog=OTHER_EXIT_CODES)
+    sample.add(sampling)
+    evaluating = add("evaluate", help="score a model on held-out data", epilog=OTHER_EXIT_CODES)
+    evaluate.add(evaluating)
     exporting = add(
         "export", help="hand a run's model or a labelling set on, in the form that others open", epilog=OTHER_EXIT_CODES
     )
     export.add(exporting)
     importing = add("import", help="make a labelling set of judgements from elsewhere", epilog=OTHER_EXIT_CODES)
     label_files.add_import(importing)
-    for command in (run, resume, check, stop, listing, touring, sampling, filling, exporting, importing):
-        command.add_argument("--json", action="store_true", help="print JSON for scripts")
-    return whole
+    return [sampling, evaluating, exporting, importing]
 
 
 def _preset_options(command: argparse.ArgumentParser) -> None:

@@ -3,9 +3,12 @@
 import sys
 import time
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.command_line import terminal
+
+if TYPE_CHECKING:
+    from engine.sampling import Pace
 
 
 class Progress:
@@ -57,3 +60,9 @@ class Progress:
         elif time.monotonic() - self._told_at >= terminal.PLAIN_SECONDS:
             self._told_at = time.monotonic()
             terminal.complain(f"{what}: {share:.0%}  {told}")
+
+    def of_sampling(self, pace: "Pace") -> None:
+        """How far sampling has come."""
+        what = f"answer {min(pace.done + 1, pace.wanted)} of {pace.wanted}"
+        rate = f"{pace.tokens_per_second:.0f} tokens/s" if pace.tokens else ""
+        self.tell(what, share=pace.share, pace=rate, seconds_left=pace.seconds_left)

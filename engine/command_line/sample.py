@@ -15,7 +15,7 @@ from engine.contract.faults import Fault, PresetError
 from engine.data.sources import DataError, Row, load_rows
 
 if TYPE_CHECKING:
-    from engine.sampling import Pace, Sampler
+    from engine.sampling import Sampler
 
 #: Prompts in a file of plain text: one a line.
 PLAIN_TEXT = (".txt",)
@@ -65,13 +65,8 @@ def _write(
 ) -> None:
     from engine.sampling import record
 
-    def tell(pace: "Pace") -> None:
-        what = f"answer {min(pace.done + 1, pace.wanted)} of {pace.wanted}"
-        rate = f"{pace.tokens_per_second:.0f} tokens/s" if pace.tokens else ""
-        progress.tell(what, share=pace.share, pace=rate, seconds_left=pace.seconds_left)
-
     with _lines(options.output) as file:
-        for sample in sampler.sample(prompts, tell):
+        for sample in sampler.sample(prompts, progress.of_sampling):
             told = record(sample, rows[sample.prompt_id], model=options.model, how=sampler.described())
             if file is not None:
                 file.write(json.dumps(told, ensure_ascii=False) + "\n")
@@ -114,7 +109,11 @@ def _rows(options: argparse.Namespace) -> list[Row]:
     if options.prompts:
         source = arguments.source_of(options, options.prompts, rows=options.rows)
         try:
-            rows += _plain_text(Path(source.path)) if source.path.endswith(PLAIN_TEXT) else load_rows([source]).rows
+            rows += (
+                _plain_text(Path(source.path))
+                if source.path.endswith(PLAIN_TEXT)
+                else list(load_rows([source], "prompt").rows)
+            )
         except ValueError as error:  # DataError, TaskError: ours, and they say what to do
             raise PresetError(options.prompts, [as_fault(error)]) from error
         rows = rows[: len(options.prompt) + options.rows] if options.rows else rows

@@ -4,6 +4,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -225,6 +226,11 @@ def show_runs(summaries: list[Summary], now: float) -> None:
         age = duration(max(0.0, now - summary.time))
         note = summary.status.sentence
         rows.append((summary.run.path.name, summary.method, summary.status.state, steps, told, age, note))
+    show_table(rows)
+
+
+def show_table(rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

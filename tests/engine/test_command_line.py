@@ -366,13 +366,20 @@ def test_a_stopped_tour_ends_there(tmp_path):
 # ------------------------------------------------------------------------------------------------ the command line
 
 
+COMMANDS = ["run", "resume", "check", "stop", "list", "tour", "sample", "evaluate", "export"]
+
+
 def test_a_command_that_does_not_exist_lists_those_that_do(capsys):
     assert call("fly") == 2
     err = capsys.readouterr().err
-    assert all(name in err for name in ("run", "resume", "check", "stop", "list", "tour", "sample", "export"))
+    assert all(
+        name in err for name in ("run", "resume", "check", "stop", "list", "tour", "sample", "evaluate", "export")
+    )
 
 
-@pytest.mark.parametrize("command", ["", "run", "resume", "check", "stop", "list", "tour", "sample", "export"])
+@pytest.mark.parametrize(
+    "command", ["", "run", "resume", "check", "stop", "list", "tour", "sample", "evaluate", "export"]
+)
 def test_every_command_has_help(command, capsys):
     assert call(*filter(None, [command]), "--help") == 0
     assert "usage: python -m engine" in capsys.readouterr().out

@@ -226,7 +226,7 @@ def test_no_prompt_an_empty_one_and_rows_without_one_are_refused(plain, tmp_path
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"text": "a"}\n')
     assert call("sample", plain, "--prompts", rows) == 2
-    assert "a row has no `prompt`" in capsys.readouterr().err
+    assert "has no `prompt`" in capsys.readouterr().err
 
 
 def test_a_file_of_samples_is_never_written_over(plain, tmp_path, capsys):

@@ -1,0 +1,86 @@
+"""What measures are made of: plain lists of what was sampled or scored, in; named figures with intervals, out."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from engine.evaluation.intervals import wilson
+from engine.evaluation.overlap import ROUGE, rouge
+from engine.evaluation.overlap import bleu as corpus_bleu
+from engine.evaluation.pass_at_k import mean_pass_at_k
+
+
+class Figure(NamedTuple):
+    """A measure, the mean over so many `of` something. low, high: a 95% interval, where there is one. note: how it is
+    computed."""
+
+    value: float
+    over: int
+    of: str
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+
+
+Figures = dict[str, Figure]
+
+
+def share(value: float, count: int, of: str, note: str = "") -> Figure:
+    """A mean of values within [0, 1], with its interval."""
+    low, high = wilson(min(1.0, max(0.0, value)), count)
+    return Figure(value, count, of, low, high, note)
+
+
+def of_loss(nll: float, top: float, tokens: int) -> Figures:
+    """nll: summed negative log-probability, nats. top: how many tokens were the likeliest."""
+    mean = nll / tokens
+    return {
+        "loss": Figure(mean, tokens, "answer tokens"),
+        "perplexity": Figure(math.exp(min(mean, 700.0)), tokens, "answer tokens"),
+        "mean_token_accuracy": Figure(top / tokens, tokens, "answer tokens"),
+    }
+
+
+def of_answers(scores: Sequence[Sequence[float]], ks: Sequence[int]) -> Figures:
+    """scores: of each prompt's answers by the verifier, 1 where right. Prompts vary more than answers to one of them,
+    so intervals count prompts."""
+    prompts, answers = len(scores), len(scores[0])
+    right = [sum(score >= 1.0 for score in each) for each in scores]
+    figures = {
+        "accuracy": share(sum(right) / (prompts * answers), prompts, "prompts", "share of right answers, pass@1")
+    }
+    if any(0.0 < score < 1.0 for each in scores for score in each):
+        total = sum(sum(each) for each in scores)
+        figures["score"] = share(total / (prompts * answers), prompts, "prompts", "mean score by the verifier")
+    for k in ks:
+        note = f"one of {k} answers right, unbiased from {answers} (Chen et al. 2021, eq. 1)"
+        figures[f"pass@{k}"] = share(mean_pass_at_k(right, answers=answers, k=k), prompts, "prompts", note)
+    return figures
+
+
+def of_overlap(answers: Sequence[Sequence[str]], references: Sequence[str]) -> Figures:
+    """answers: to each prompt, compared with its reference."""
+    figures: Figures = {}
+    per_prompt = [[rouge(answer, ref) for answer in each] for each, ref in zip(answers, references, strict=True)]
+    for name in ROUGE:
+        means = [sum(scores[name] for scores in each) / len(each) for each in per_prompt]
+        figures[name] = share(sum(means) / len(means), len(means), "prompts", "F-measure by rouge-score, no stemming")
+    flat = [answer for each in answers for answer in each]
+    repeated = [ref for each, ref in zip(answers, references, strict=True) for _ in each]
+    found = corpus_bleu(flat, repeated)
+    figures["bleu"] = Figure(found.score, len(flat), "answers", note=f"0 to 100, sacrebleu {found.signature}")
+    return figures
+
+
+def of_pairs(chosen: Sequence[float], rejected: Sequence[float], beta: float) -> Figures:
+    """chosen, rejected: log-ratios of policy to reference of whole answers, nats. The implicit reward is beta times
+    that: Rafailov et al. 2023 (arXiv:2305.18290), eq. 5."""
+    pairs = len(chosen)
+    in_order = sum(better > worse for better, worse in zip(chosen, rejected, strict=True))
+    margin = beta * (sum(chosen) - sum(rejected)) / pairs
+    return {
+        "rewards/accuracies": share(in_order / pairs, pairs, "pairs", "chosen has more implicit reward"),
+        "rewards/margins": Figure(margin, pairs, "pairs", note=f"beta = {beta:g}"),
+        "rewards/chosen": Figure(beta * sum(chosen) / pairs, pairs, "pairs", note=f"beta = {beta:g}"),
+        "rewards/rejected": Figure(beta * sum(rejected) / pairs, pairs, "pairs", note=f"beta = {beta:g}"),
+    }
