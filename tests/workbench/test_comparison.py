@@ -64,6 +64,20 @@ def test_ten_judgements_of_one_prompt_say_no_more_than_one() -> None:
     assert (tenfold.low, tenfold.high) == pytest.approx((once.low, once.high))
 
 
+def test_five_prompts_that_all_say_the_same_do_not_settle_it_for_certain() -> None:
+    rate = win_rate(list("abcde"), [1.0] * 5)
+    # Wilson, 5 of 5: 5 / (5 + 1.96 ** 2)
+    assert (rate.low, rate.high) == pytest.approx((5 / (5 + 1.959964**2), 1))
+
+
+def test_many_judgements_of_one_prompt_are_one_prompt() -> None:
+    rate = win_rate(["p"] * 100, [1.0] * 100)
+    assert rate.low == pytest.approx(1 / (1 + 1.959964**2))
+    assert not rate.excludes(0.5)
+    votes = [Vote("p", "base", name, 1.0) for name in ("tuned", "merged") for _ in range(50)]
+    assert [math.isfinite(place.low) for place in board(votes)] == [False] * 3
+
+
 def test_a_bootstrap_is_the_same_twice() -> None:
     prompts, scores = [str(i) for i in range(50)], list(np.linspace(0, 1, 50))
     assert win_rate(prompts, scores, seed=3) == win_rate(prompts, scores, seed=3)

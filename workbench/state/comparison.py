@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.state import figures
-from workbench.state.agreement import Z95, Share
+from workbench.state.agreement import Z95, Share, wilson
 
 Floats = NDArray[np.float64]
 
 RESAMPLES = 2000
+#: Below so many prompts a resample of them says little.
+FEW_PROMPTS = 10
 #: Standard normal quantile of a chance of 80% to see a difference that is there.
 Z_POWER = 0.8416212335729143
 #: Wins added to both sides of each pair that met, so that a model that never lost has a place on the board.
@@ -36,7 +38,8 @@ class Vote(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A model on the board. strength: log-odds against the average model. low, high: its 95% interval."""
+    """A model on the board. strength: log-odds against the average model. low, high: its 95% interval, infinite where
+    there are too few prompts to tell."""
 
     model: str
     strength: float
@@ -48,7 +51,8 @@ class Place(NamedTuple):
 def win_rate(prompts: Sequence[str], scores: Sequence[float], *, seed: int = 0) -> Share:
     """Mean score with a 95% percentile bootstrap interval over prompts, Efron 1979.
 
-    prompts, scores: (n,), one entry a judgement; a tie counts half. 0 to 1 for no judgement.
+    prompts, scores: (n,), one entry a judgement; a tie counts half. 0 to 1 for no judgement. Of few prompts, or where
+    all say the same, resamples hardly vary and would promise too much: there it is Wilson's interval over prompts.
     """
     if not prompts:
         return Share(0, 0, 0.0, 1.0)
@@ -56,6 +60,9 @@ def win_rate(prompts: Sequence[str], scores: Sequence[float], *, seed: int = 0) 
     sums = np.bincount(places, weights=np.asarray(scores, dtype=np.float64))
     # Prompts of one sum and count are alike to a resample: to draw how many of each kind is the same, and quick.
     kinds, sizes = np.unique(np.stack([sums, np.bincount(places)]), axis=1, return_counts=True)
+    if sums.size < FEW_PROMPTS or len(sizes) == 1:
+        alone = wilson(sums.sum() / len(prompts) * sums.size, sums.size)
+        return Share(float(sums.sum()), len(prompts), alone.low, alone.high)
     drawn = np.random.default_rng(seed).multinomial(sums.size, sizes / sums.size, RESAMPLES)
     low, high = np.quantile(drawn @ kinds[0] / (drawn @ kinds[1]), [0.025, 0.975])
     return Share(float(sums.sum()), len(prompts), float(low), float(high))
@@ -84,7 +91,7 @@ def sentence(name: str, rate: Share) -> str:
     if missing > 100_000:
         return f"{shown}, {interval}: not settled, and so close that more judgements would hardly settle it."
     if missing <= 0:
-        return f"{shown}, {interval}: not settled yet; a few more would be needed."
+        return f"{shown}, {interval}: not settled; it takes more prompts."
     return f"{shown}, {interval}: not settled; about {figures.count(_rounded_up(missing))} more would be needed."
 
 
@@ -134,6 +141,8 @@ def board(votes: Sequence[Vote], *, seed: int = 0, resamples: int = 200) -> list
     (found,) = bradley_terry(wins(np.ones((1, len(votes)))), prior=PRIOR)
     weights = _resamples(int(prompts.max()) + 1, seed, resamples)[:, prompts]
     spread = np.quantile(bradley_terry(wins(weights), prior=PRIOR), [0.025, 0.975], axis=0)
+    if prompts.max() + 1 < FEW_PROMPTS:
+        spread = np.stack([np.full(len(models), -np.inf), np.full(len(models), np.inf)])
     counts = np.bincount(np.concatenate([first, second]), minlength=len(models))
     places = [
         Place(name, float(found[i]), float(spread[0, i]), float(spread[1, i]), int(counts[i]))

@@ -4,9 +4,13 @@ from typing import Literal
 
 from engine.contract.preset import PRESETS
 
-Method = Literal["reward_model", "dpo"]
+Method = Literal["reward_model", "dpo", "kto"]
 #: What learns from judgements, as a menu names it.
-TITLES: dict[Method, str] = {"reward_model": "A reward model", "dpo": "The model itself, by DPO"}
+TITLES: dict[Method, str] = {
+    "reward_model": "A reward model",
+    "dpo": "The model itself, by DPO",
+    "kto": "The model itself, by KTO, which learns from “both bad” too",
+}
 
 #: Fewer steps than this teach nothing; four times through the pairs is what the shipped presets do.
 LEAST_STEPS = 10
@@ -15,6 +19,7 @@ BATCH = 8
 
 HEAD: dict[Method, str] = {
     "dpo": "# The model learns to prefer what you preferred",
+    "kto": "# The model learns what you found good and what not",
     "reward_model": "# A reward model learns to score answers as you judged them",
 }
 MODEL: dict[Method, str] = {
@@ -22,9 +27,13 @@ MODEL: dict[Method, str] = {
   # With the adapter switched off the same weights are the
   # reference: no second model in memory.
 """,
+    "kto": """\
+  # With the adapter switched off the same weights are the
+  # reference: no second model in memory.
+""",
     "reward_model": "",
 }
-RATE: dict[Method, str] = {"dpo": "5e-5", "reward_model": "1e-4"}
+RATE: dict[Method, str] = {"dpo": "5e-5", "kto": "5e-5", "reward_model": "1e-4"}
 
 
 def offered() -> dict[Method, str]:

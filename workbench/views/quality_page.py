@@ -1,5 +1,7 @@
 """How good a set's labels are, and which model they prefer: sentences first, then the numbers, then the curves."""
 
+import math
+
 import numpy as np
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QPushButton, QScrollArea, QWidget
@@ -15,7 +17,7 @@ from workbench.views.labels import card, column, label, row
 from workbench.views.plotting import Chart
 from workbench.views.quality_parts import IntervalStrip, ScaleBars
 from workbench.views.set_list import training_button
-from workbench.views.tables import Column, PlainTable
+from workbench.views.tables import ROW_HEIGHT, Column, PlainTable
 from workbench.views.x_link import XLink
 
 WIDEST = 1200
@@ -51,6 +53,7 @@ class QualityPage(QScrollArea):
         self._comparison = card()
         self._measures = QGridLayout()
         self.scale = ScaleBars()
+        self._bars = card()
         self._link = XLink(self)
         self.times = Chart("Seconds each", self._link, theme.LIGHT, x_name="judgement")
         self.leaning = Chart("Share that won so far", self._link, theme.LIGHT, x_name="judgement")
@@ -66,6 +69,8 @@ class QualityPage(QScrollArea):
         self._show_measures(quality_words.rows(found))
         self._show_comparison(found.comparison)
         self.scale.show_counts(found.scale)
+        self._bars.setVisible(any(found.scale))  # only a pair is judged on the scale
+        self.leaning.setVisible(found.leaned_left.size > 0)
         self._show_curves(found)
         self.verticalScrollBar().setValue(0)
 
@@ -102,8 +107,10 @@ class QualityPage(QScrollArea):
         places: list[Place] = found.board if found is not None else []
         self._board.setVisible(bool(places))
         self._board.setRowCount(len(places))
+        self._board.setFixedHeight(ROW_HEIGHT * (len(places) + 1) + theme.SPACE[3])
         for at, place in enumerate(places):
-            interval = f"{figures.signed(place.low, 2)} to {figures.signed(place.high, 2)}"
+            known = f"{figures.signed(place.low, 2)} to {figures.signed(place.high, 2)}"
+            interval = known if math.isfinite(place.low) else "too few prompts"
             cells = (place.model, figures.signed(place.strength, 2), interval, figures.count(place.votes))
             for column_at, text in enumerate(cells):
                 self._board.set_cell(at, column_at, text)
@@ -129,10 +136,9 @@ class QualityPage(QScrollArea):
         compared = column(label("Which model is preferred", "muted"), self._preferred, self._board, space=1)
         compared.setContentsMargins(theme.SPACE[5], theme.SPACE[3], theme.SPACE[5], theme.SPACE[3])
         self._comparison.setLayout(compared)
-        bars = card()
-        bars.setLayout(column(label("How often each key", "muted"), self.scale, margin=3))
-        curves = row(bars, self.times, self.leaning)
-        for part in (bars, self.times, self.leaning):
+        self._bars.setLayout(column(label("How often each key", "muted"), self.scale, margin=3))
+        curves = row(self._bars, self.times, self.leaning)
+        for part in (self._bars, self.times, self.leaning):
             part.setFixedHeight(CHART_HEIGHT)
         inside = column(space=3)
         inside.addLayout(top)
