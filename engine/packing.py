@@ -15,6 +15,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from engine.modes import eval_mode
+
 #: The attention implementation of a model that reads lines as well as rows.
 IMPLEMENTATION = "plumbline_lines"
 
@@ -147,15 +149,12 @@ def reads_lines(backbone: nn.Module) -> bool:
     config: Any = getattr(backbone, "config", None)
     if getattr(config, "_attn_implementation", None) != "sdpa" or _has_window(config):
         return getattr(config, "_attn_implementation", None) == IMPLEMENTATION
-    was_training = backbone.training
-    backbone.eval()
     config._attn_implementation = IMPLEMENTATION
     try:
-        agrees = _agrees(backbone)
+        with eval_mode(backbone):
+            agrees = _agrees(backbone)
     except (AttributeError, TypeError, RuntimeError):
         agrees = False
-    finally:
-        backbone.train(was_training)
     if not agrees:
         config._attn_implementation = "sdpa"
     return agrees

@@ -19,6 +19,7 @@ from engine.loop import Material, Method, Update
 from engine.losses import grpo_loss
 from engine.methods.answers import Sampled, record, told
 from engine.methods.bench import Bench, is_due
+from engine.modes import without_dropout
 from engine.rewards import RewardSum
 from engine.rollout.decode import sample_answers
 from engine.tally import Mean, Peak, Tally, Values
@@ -49,7 +50,7 @@ def grpo(preset: GrpoPreset, bench: Bench) -> Method:
     training, how, own = preset.training, preset.rollout, preset.grpo
     reward = RewardSum(preset.rewards, bench.train.tasks | (bench.held_out.tasks if bench.held_out else {}))
     # Dropout would make the policy that samples another one than the policy that learns.
-    bench.policy.model.eval()
+    without_dropout(bench.policy.model)
 
     def batches(step: int) -> Iterator[Update]:
         started = time.perf_counter()

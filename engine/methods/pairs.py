@@ -17,6 +17,7 @@ from engine.loop import Material, Method, Update
 from engine.losses import sft_loss
 from engine.methods.bench import Bench, is_due
 from engine.methods.samples import write_samples
+from engine.modes import without_dropout
 from engine.packing import Line, line_up
 from engine.preference_losses import PreferenceLoss
 from engine.tally import Mean, Tally, Values
@@ -121,7 +122,7 @@ def learn_from_pairs(
         held_out = pair_set(_encode(preset, bench, bench.held_out, "reading the held-out data").pairs)
     training = preset.training
     # Dropout would tell the policy apart from its reference, which are one at the first step.
-    bench.policy.model.eval()
+    without_dropout(bench.policy.model)
 
     def update(whole: Sequence[int]) -> Update:
         parts = [train.batch(part, whole) for part in train.cut(bench.share(whole))]

@@ -15,6 +15,7 @@ from engine import virtual_tokens
 from engine.contract.settings import Rollout as RolloutSettings
 from engine.logprobs import takes_positions
 from engine.models import Policy
+from engine.modes import eval_mode
 
 #: Rows whose finished neighbours are dropped from the cache only when at least this share of the batch is done:
 #: copying the cache costs about as much as a step.
@@ -42,7 +43,21 @@ def sample_answers(
     """Sample len(seeds[i]) answers to prompts[i]; all prompts get equally many. breathe is called once a token.
 
     The log-probabilities are those of the whole softmax at `temperature`, before top_k and top_p cut it.
+    Dropout is off meanwhile.
     """
+    with eval_mode(policy.model):
+        return _sample(policy, prompts, seeds, settings, greedy=greedy, breathe=breathe)
+
+
+def _sample(
+    policy: Policy,
+    prompts: Sequence[list[int]],
+    seeds: Sequence[Sequence[int]],
+    settings: RolloutSettings,
+    *,
+    greedy: bool,
+    breathe: Callable[[], None],
+) -> list[list[Answer]]:
     per_prompt = len(seeds[0])
     device = next(policy.model.parameters()).device
     noise = torch.stack([_uniform(seed, settings.max_new_tokens) for group in seeds for seed in group])
