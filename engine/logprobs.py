@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from engine import virtual_tokens
+from engine.fused_head import score_hidden
+from engine.modes import eval_mode
 from engine.packing import Line, line_inputs, reads_lines
 
 #: Logits held at once: 2**25 float32 are 128 MiB. Beyond it the head works in chunks and is computed again in backward.
@@ -83,6 +85,11 @@ class TokenScorer(nn.Module):
         return read[:, inputs.skip :]
 
     def _score(self, hidden: Tensor, targets: Tensor, temperature: float) -> TokenScores:
+        if self.head is not None and self.head.is_plain:
+            weight, bias = self.head.projection.weight, self.head.projection.bias
+            scale = self.head.scale / temperature
+            scored = score_hidden(hidden, weight, bias, targets, scale=scale, keeps_at_most=LOGITS_AT_ONCE)
+            return TokenScores(*scored)
         vocabulary = hidden.shape[-1] if self.head is None else self.head.vocabulary
         rows_at_once = max(1, LOGITS_AT_ONCE // vocabulary)
         if len(targets) <= rows_at_once:
@@ -131,6 +138,14 @@ class Head:
     def vocabulary(self) -> int:
         return self.projection.weight.size(0)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the head is a product with a matrix that is there as it is: no cap, no hook, nothing quantised."""
+        projection = self.projection
+        is_watched = bool(projection._forward_hooks or projection._forward_pre_hooks) or "forward" in vars(projection)
+        is_matrix = type(projection) is nn.Linear and type(projection.weight) is nn.Parameter
+        return is_matrix and not is_watched and self.softcap is None
+
     def logits(self, hidden: Tensor) -> Tensor:
         """(…, width) to (…, vocabulary)."""
         logits: Tensor = self.projection(hidden)
@@ -160,16 +175,13 @@ def split_head(model: nn.Module) -> Head | None:
 
 @torch.no_grad()
 def _agrees(causal: nn.Module, head: Head) -> bool:
-    was_training = causal.training
-    causal.eval()
     ids = torch.arange(4, device=next(causal.parameters()).device).unsqueeze(0)
     try:
-        whole = causal(input_ids=ids, use_cache=False).logits
-        split = head.logits(head.backbone(input_ids=ids, use_cache=False).last_hidden_state)
+        with eval_mode(causal):
+            whole = causal(input_ids=ids, use_cache=False).logits
+            split = head.logits(head.backbone(input_ids=ids, use_cache=False).last_hidden_state)
     except (AttributeError, TypeError, RuntimeError):
         return False
-    finally:
-        causal.train(was_training)
     return bool(torch.allclose(whole.float(), split.float(), rtol=1e-3, atol=1e-4))
 
 
