@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from engine import virtual_tokens
 from engine.fused_head import score_hidden
 from engine.modes import eval_mode
+from engine.neftune import added_to_embeddings
 from engine.packing import Line, line_inputs, reads_lines
 
 #: Logits held at once: 2**25 float32 are 128 MiB. Beyond it the head works in chunks and is computed again in backward.
@@ -50,15 +51,22 @@ class TokenScorer(nn.Module):
         self.model = model
         self.head = split_head(model)
 
-    def forward(self, rows: Rows, temperature: float = 1.0, line: Line | None = None) -> TokenScores:
-        """line: the rows in one line without padding, for a scorer that `reads_lines`; the scores are the same."""
+    def forward(
+        self, rows: Rows, temperature: float = 1.0, line: Line | None = None, noise: Tensor | None = None
+    ) -> TokenScores:
+        """line: the rows in one line without padding, for a scorer that `reads_lines`; the scores are the same.
+
+        noise: added to the embeddings of the tokens of rows, (tokens, width); of a line, of one that shares nothing.
+        """
         # A token is predicted at the position before it.
         predicts = torch.zeros_like(rows.is_target)
         predicts[:, :-1] = rows.is_target[:, 1:]
         if line is None:
-            hidden = self._hidden(rows)[predicts]  # (N, width)
+            with added_to_embeddings(self.model, None if noise is None else _in_rows(noise, rows.is_token)):
+                hidden = self._hidden(rows)[predicts]  # (N, width)
         else:
-            hidden = self._hidden_of_line(rows, line).index_select(0, line.places[predicts])
+            with added_to_embeddings(self.model, None if noise is None else noise.unsqueeze(0)):
+                hidden = self._hidden_of_line(rows, line).index_select(0, line.places[predicts])
         targets = rows.input_ids[rows.is_target]  # (N,)
         return self._score(hidden, targets, temperature)
 
@@ -109,6 +117,11 @@ class TokenScorer(nn.Module):
         if temperature != 1.0:
             logits = logits / temperature
         return score_logits(logits, targets)
+
+
+def _in_rows(values: Tensor, is_token: Tensor) -> Tensor:
+    """What belongs to the tokens of rows, (N, width), where they stand, (B, T, width); 0 at padding."""
+    return values.new_zeros(*is_token.shape, values.shape[1]).masked_scatter(is_token.unsqueeze(-1), values)
 
 
 def score_logits(logits: Tensor, targets: Tensor) -> TokenScores:

@@ -26,6 +26,15 @@ def sft_loss(logps: Tensor, *, normaliser: float) -> SftLoss:
     return SftLoss(-logps.sum() / normaliser)
 
 
+def dft_loss(logps: Tensor, *, normaliser: float) -> SftLoss:
+    """Dynamic fine-tuning, Wu et al. 2025 (arXiv:2508.05629), eq. 9: each token weighed by its own probability.
+
+    The weight takes away the 1/p that makes likelihood chase what the model finds unlikely. It carries no gradient.
+    Arguments as of sft_loss.
+    """
+    return SftLoss(-(logps * logps.detach().exp()).sum() / normaliser)
+
+
 class PolicyLoss(NamedTuple):
     """share: scalar to minimise. policy: its part without the KL term, (N,). The others (N,), without gradient."""
 

@@ -25,6 +25,9 @@ def setting(
 #: A count, or auto for what the engine finds out at start.
 AutoOrCount = Annotated[int, Field(ge=1)] | Literal["auto"]
 
+#: How rows share memory: padded to the longest, in one line, or in lines of about equal length.
+Packing = Literal["none", "padding_free", "packed"]
+
 
 class Scratch(BaseModel, **STRICT):
     family: Literal["llama", "gpt2", "qwen2"] = setting("llama", "architecture to build")
@@ -215,6 +218,16 @@ SAMPLE_TOKENS = setting(64, "longest such answer", unit="tokens", ge=1)
 
 
 class Sft(BaseModel, **STRICT):
+    loss: Literal["nll", "dft"] = setting(
+        "nll", "negative log-likelihood, or that weighed by the probability itself (dft, arXiv:2508.05629)"
+    )
+    neftune_alpha: float = setting(
+        0.0, "size of random noise on the embeddings while training (arXiv:2310.05914); 0 = none, 5 is usual", ge=0
+    )
+    packing: Packing = setting(
+        "padding_free",
+        "rows padded to the longest, in one line, or in lines of data.max_length; it changes speed and memory alone",
+    )
     completion_only: bool = setting(True, "learn the answers only, not the prompts")
     sample_every: int = SAMPLE_EVERY
     samples: int = SAMPLES

@@ -72,6 +72,21 @@ def micro_batches(items: Sequence[Item], lengths: Sequence[int], size: AutoOrCou
     return parts
 
 
+def best_fit(items: Sequence[Item], lengths: Sequence[int], block: int) -> list[list[Item]]:
+    """Items in blocks of at most `block` tokens: longest first, each into the fullest block that still has room."""
+    blocks: list[list[Item]] = []
+    rooms: list[int] = []
+    for index in sorted(range(len(items)), key=lambda index: -lengths[index]):
+        fitting = [place for place, room in enumerate(rooms) if room >= lengths[index]]
+        place = min(fitting, key=lambda place: rooms[place], default=len(blocks))
+        if place == len(blocks):
+            blocks.append([])
+            rooms.append(block)
+        blocks[place].append(items[index])
+        rooms[place] -= lengths[index]
+    return blocks
+
+
 def pad_rows(examples: Sequence[Example], pad_id: int) -> Rows:
     """Right-padded tensors of the examples."""
     width = max(len(example.ids) for example in examples)
