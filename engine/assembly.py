@@ -21,6 +21,7 @@ from engine.contract.run_dir import RunDir, read_json
 from engine.control import CommandFile
 from engine.data.chat import ChatEncoder
 from engine.data.sources import Table, load_rows, load_split
+from engine.early_stopping import Best
 from engine.logprobs import Rows, TokenScorer
 from engine.loop import Control, Method, Progress
 from engine.methods import METHODS, NEEDS_REFERENCE
@@ -55,7 +56,13 @@ class Parts:
         if not accelerator.is_main_process:
             return
         training = checkpoint.training_state(
-            progress.step, self.optimizer.optimizer, random=random, tokens=progress.tokens, threads=self.threads
+            progress.step,
+            self.optimizer.optimizer,
+            random=random,
+            tokens=progress.tokens,
+            threads=self.threads,
+            skipped=progress.skipped,
+            best=progress.best,
         )
         try:
             path = checkpoint.save(
@@ -68,7 +75,7 @@ class Parts:
             what = f"no room for the checkpoint of step {progress.step}: {free / 1e6:.0f} MB are free; the run goes on"
             reporter.notice("error", what, "free some space, then press Save now")
             return
-        checkpoint.keep_newest(self.run, self.preset.training.keep_checkpoints)
+        checkpoint.keep_newest(self.run, self.preset.training.keep_checkpoints, best=progress.best.step)
         relative = path.relative_to(self.run.path).as_posix()
         reporter.event(events.Checkpoint(step=progress.step, time=time.time(), path=relative))
 
@@ -77,18 +84,29 @@ class Parts:
         checkpoint.restore_model(path, self.bench.policy.model, has_adapter=self.bench.policy.has_adapter)
         rank = self.bench.accelerator.process_index
         numbers = checkpoint.restore_training(path, self.optimizer.optimizer, rank=rank)
-        return Progress(step=numbers["step"], tokens=numbers["tokens"])
+        best = Best(*numbers.get("best", ()))
+        return Progress(numbers["step"], numbers["tokens"], skipped=numbers.get("skipped", 0), best=best)
 
-    def finish(self, reporter: Reporter) -> None:
-        """Put the trained model into final/, with a card; it appears whole."""
+    def finish(self, reporter: Reporter, progress: Progress) -> None:
+        """Put the trained model, or its best weights where they were looked for, into final/, with a card; whole."""
         if not self.bench.accelerator.is_main_process:
             return
+        if progress.best.step not in (0, progress.step):
+            self._take_best(reporter, progress.best.step)
         staging = self.run.path / ".tmp-final"
         shutil.rmtree(staging, ignore_errors=True)
         policy = self.bench.policy
         checkpoint.save_model(policy.model, policy.tokenizer, staging)
         (staging / "README.md").write_text(model_card(self.run, self.preset), "utf-8")
         checkpoint.put_in_place(staging, self.run.final)
+
+    def _take_best(self, reporter: Reporter, step: int) -> None:
+        path = self.run.checkpoint(step)
+        if checkpoint.is_whole(path):
+            checkpoint.restore_model(path, self.bench.policy.model, has_adapter=self.bench.policy.has_adapter)
+            return
+        what = f"the best checkpoint, {path.name}, is damaged or gone; final/ holds the last weights instead"
+        reporter.notice("warning", what, "pick another from checkpoints/, or train again")
 
 
 def accelerator_of(preset: Preset) -> Accelerator:

@@ -78,9 +78,9 @@ def clear_leftovers(run: RunDir) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def keep_newest(run: RunDir, count: int) -> None:
-    """Delete older checkpoints, but never the last one that is whole."""
-    steps = run.saved_steps()
+def keep_newest(run: RunDir, count: int, *, best: int = 0) -> None:
+    """Delete older checkpoints, but never the last one that is whole, nor that of step `best`."""
+    steps = [step for step in run.saved_steps() if step != best]
     kept = [step for step in reversed(steps) if is_whole(run.checkpoint(step), deep=False)][:count]
     for step in steps:
         if kept and step not in kept and step < kept[0]:

@@ -5,13 +5,16 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
+import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
 from engine.contract import events, settings
 from engine.data.chat import Example
+from engine.early_stopping import NOTHING_YET, Best, is_enough, judged
 from engine.reporting import Reporter
 from engine.tally import Mean, Tally, Values
 
@@ -60,6 +63,9 @@ class Method:
     material: Callable[[], Material] | None = None
 
 
+OnNan = Literal["stop", "skip", "go_on"]
+
+
 class Control(Protocol):
     """What the loop asks between its steps."""
 
@@ -85,10 +91,12 @@ class Diverged(ValueError):  # noqa: N818 - reads as what happened
 
 @dataclass
 class Progress:
-    """Where the run stands: the steps done and the tokens read so far."""
+    """Where the run stands: steps done, tokens read, updates left out, the best evaluation."""
 
     step: int = 0
     tokens: int = 0
+    skipped: int = 0
+    best: Best = NOTHING_YET
 
 
 def train(
@@ -104,30 +112,37 @@ def train(
     control: Control,
     save: Callable[[Progress], None],
     checkpoint_every: int,
+    on_nan: OnNan = "stop",
+    early_stopping: settings.EarlyStopping | None = None,
 ) -> bool:
-    """Run the steps after `progress` up to `steps`. Returns False if it was asked to stop before the last.
+    """Run the steps after `progress` up to `steps`, or until no better is measured. Returns False if asked to stop.
 
-    Raises StopNow when told to leave within a step, Diverged when loss or gradient is not finite.
+    Raises StopNow when told to leave within a step, Diverged when loss or gradient is not finite and on_nan is stop.
     """
-    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    while progress.step < steps:
+    was_finite = True
+    while progress.step < steps and not is_enough(progress.best, early_stopping):
         step = progress.step + 1
         started = time.perf_counter()
         _set_learning_rate(optimizer, learning_rate(step, steps, settings))
-        values = _one_step(method, step, scorer, optimizer, trained, accelerator, settings, progress, control)
+        values = _one_step(method, step, scorer, optimizer, accelerator, settings, progress, control, on_nan)
         progress.step = step
         seconds = time.perf_counter() - started
         values |= {"learning_rate": optimizer.param_groups[0]["lr"], "step_time": seconds}
         values["tokens_per_second"] = values.pop("step_tokens") / seconds
         reporter.event(events.Step(step=step, time=time.time(), values=values))
-        _refuse_nonsense(step, values)
+        is_finite = not (wrong := not_finite(values))
+        if wrong and (was_finite or on_nan == "stop"):  # told once, however long it lasts; the curve shows the rest
+            _tell_nonsense(step, wrong, on_nan, reporter)
+        was_finite = is_finite
         if measured := method.measure(step):
             reporter.event(events.Evaluation(step=step, time=time.time(), values=measured))
+        is_best = early_stopping is not None and _judge(measured, progress, early_stopping, accelerator, reporter)
         wish = control.after_step(step)
         is_due = bool(checkpoint_every) and step % checkpoint_every == 0
-        if is_due or wish.save or wish.stop or step == steps:
+        is_last = step == steps or is_enough(progress.best, early_stopping)
+        if is_due or is_best or is_last or wish.save or wish.stop:
             save(progress)
-        if wish.stop and step < steps:
+        if wish.stop and not is_last:
             return False
     return True
 
@@ -137,17 +152,19 @@ def _one_step(
     step: int,
     scorer: nn.Module,
     optimizer: Any,
-    trained: list[Tensor],
     accelerator: Accelerator,
     settings: settings.Optimizer,
     progress: Progress,
     control: Control,
+    on_nan: OnNan,
 ) -> dict[str, float]:
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     tally, tokens = Tally(), 0
     for update in method.batches(step):
         tally.add(update.values)
         tokens += update.tokens
         last = len(update.micro_batches) - 1
+        shares = []
         for index, micro_batch in enumerate(update.micro_batches):
             control.breathe()
             # Gradients of the processes meet once an update, with its last micro-batch.
@@ -156,18 +173,46 @@ def _one_step(
                 share, values = method.loss(micro_batch)
                 # DDP takes the mean over processes; shares are to be summed.
                 accelerator.backward(share * accelerator.num_processes)
-            tally.add(
-                {"loss": Mean(share.detach(), 1 / (accelerator.num_processes * len(update.micro_batches))), **values}
-            )
+            shares.append(share.detach())
+            tally.add({"loss": Mean(shares[-1], 1 / (accelerator.num_processes * len(update.micro_batches))), **values})
         limit = settings.max_grad_norm or math.inf
         grad_norm = accelerator.clip_grad_norm_(trained, limit)
         tally.add({"grad_norm": Mean(grad_norm, 1)})
-        optimizer.step()
+        if on_nan == "skip" and not _are_finite([grad_norm, *shares], accelerator):
+            progress.skipped += 1
+        else:
+            optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     tally.add({"step_tokens": Mean(tokens, 1 / accelerator.num_processes)})
     means = tally.means(accelerator)
     progress.tokens += round(means["step_tokens"])
-    return {**means, "num_tokens": float(progress.tokens)}
+    left_out = {"skipped_updates": float(progress.skipped)} if on_nan == "skip" else {}
+    return {**means, **left_out, "num_tokens": float(progress.tokens)}
+
+
+def _are_finite(numbers: Sequence[Tensor | float], accelerator: Accelerator) -> bool:
+    """Whether all are, on every process: an update is applied by all of them or by none."""
+    wrong = sum(not math.isfinite(float(number)) for number in numbers)
+    return not accelerator.reduce(torch.tensor(wrong, device=accelerator.device)).item()
+
+
+def _judge(
+    measured: dict[str, float],
+    progress: Progress,
+    wish: settings.EarlyStopping,
+    accelerator: Accelerator,
+    reporter: Reporter,
+) -> bool:
+    """Keep in `progress` what an evaluation says of the run; whether it is the best so far, on all processes alike."""
+    best = judged(progress.best, measured, progress.step, wish)
+    if accelerator.num_processes > 1:  # some measures are known to the first process alone
+        best = broadcast_object_list([best])[0]
+    is_best, progress.best = best.step > progress.best.step, best
+    if is_enough(best, wish):
+        found = f"since step {best.step}, when it was {best.value:.6g}" if best.step else "and never was a number"
+        what = f"ended early at step {progress.step}: {wish.metric} has not become better {found}"
+        reporter.notice("info", what, f"final/ holds the weights of step {best.step or progress.step}")
+    return is_best
 
 
 def learning_rate(step: int, steps: int, settings: settings.Optimizer) -> float:
@@ -188,10 +233,15 @@ def _set_learning_rate(optimizer: Any, rate: float) -> None:
         group["lr"] = rate
 
 
-def _refuse_nonsense(step: int, values: dict[str, float]) -> None:
+def not_finite(values: dict[str, float]) -> str:
+    """What of loss and gradient is no number, in words; empty if nothing is."""
     wrong = [name for name in ("loss", "grad_norm") if not math.isfinite(values.get(name, 0.0))]
-    if wrong:
-        raise Diverged(
-            f"{' and '.join(wrong)} became {values[wrong[0]]} at step {step}\n"
-            "lower optimizer.learning_rate or optimizer.max_grad_norm, then start again from the last checkpoint"
-        )
+    return f"{' and '.join(wrong)} became {values[wrong[0]]}" if wrong else ""
+
+
+def _tell_nonsense(step: int, wrong: str, on_nan: OnNan, reporter: Reporter) -> None:
+    remedy = "lower optimizer.learning_rate or optimizer.max_grad_norm"
+    if on_nan == "stop":
+        raise Diverged(f"{wrong} at step {step}\n{remedy}, then start again from the last checkpoint")
+    outcome = "the update was left out" if on_nan == "skip" else "the run goes on, and its weights may be of no use"
+    reporter.notice("warning", f"{wrong} at step {step}; {outcome}", f"if it stays so, {remedy}")

@@ -87,12 +87,14 @@ def _run(run: RunDir, preset: Preset, reporter: Reporter, *, commands_from: int)
             control=control,
             save=lambda now: parts.save(now, reporter),
             checkpoint_every=preset.training.checkpoint_every,
+            on_nan=preset.training.on_nan,
+            early_stopping=preset.training.early_stopping,
         )
     except StopNow:
         return "stopped"
     if finished:
         reporter.phase("saving the model")
-        parts.finish(reporter)
+        parts.finish(reporter, progress)
     accelerator.end_training()
     return "finished" if finished else "stopped"
 

@@ -28,6 +28,7 @@ ORPO = "Hong et al. 2024, arXiv:2403.07691"
 CATALOGUE: dict[str, Metric] = {
     "loss": Metric("Loss", "", "down", "what the optimiser lowers"),
     "grad_norm": Metric("Gradient norm", "", "none", "length of the gradient before clipping"),
+    "skipped_updates": Metric("Skipped updates", "", "down", "updates left out so far: loss or gradient was no number"),
     "learning_rate": Metric("Learning rate", "", "none", "size of this step of AdamW"),
     "entropy": Metric("Entropy", "nats", "none", "mean uncertainty over the next token; near 0 the model has settled"),
     "num_tokens": Metric("Tokens seen", "tokens", "none", "tokens read so far, prompts included"),

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from engine.contract import faults, settings
 from engine.contract.faults import Fault, PresetError
+from engine.contract.metrics import describe
 from engine.contract.settings import STRICT, setting
 from engine.contract.strict_yaml import YamlError, dump_yaml, load_yaml
 
@@ -230,7 +231,7 @@ def _crossed(preset: Preset) -> list[Fault]:
     if isinstance(preset, GrpoPreset) and preset.rollout.completions_per_prompt < 2:
         remedy = "use 2 or more"
         found.append(Fault(("rollout", "completions_per_prompt"), "1", "leaves nothing to compare with", remedy))
-    return [*found, *_crossed_method(preset)]
+    return [*found, *_crossed_early_stopping(preset), *_crossed_method(preset)]
 
 
 def _crossed_method(preset: Preset) -> list[Fault]:
@@ -245,6 +246,23 @@ def _crossed_method(preset: Preset) -> list[Fault]:
             problem = "leaves kto no other answer to measure the KL divergence with"
             return [Fault(("training", "batch_size"), "1", problem, "use 2 or more, or kto.loss apo_zero_unpaired")]
     return []
+
+
+def _crossed_early_stopping(preset: Preset) -> list[Fault]:
+    """Faults of waiting for a measure that nobody takes, or of which nobody knows when it is better."""
+    wish, found = preset.training.early_stopping, []
+    if wish is None:
+        return []
+    if describe(wish.metric).direction == "none":
+        problem = "is no measure with a better and a worse"
+        found.append(Fault(("training", "early_stopping", "metric"), wish.metric, problem, "try eval_loss"))
+    is_held_out = preset.data.eval is not None or preset.data.eval_share > 0
+    if wish.metric.startswith("eval_") and not is_held_out:
+        found.append(Fault(("data", "eval"), "null", "is missing, and early_stopping waits for it", "name a source"))
+    if wish.metric.startswith("eval_") and not preset.training.eval_every:
+        remedy = "set it to a tenth of training.steps or so"
+        found.append(Fault(("training", "eval_every"), "0", "never measures what early_stopping waits for", remedy))
+    return found
 
 
 def _compares(preset: Preset) -> bool:

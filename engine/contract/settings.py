@@ -162,6 +162,12 @@ class Optimizer(BaseModel, **STRICT):
     max_grad_norm: float = setting(1.0, "longer gradients are scaled down to this length; 0 = never", ge=0)
 
 
+class EarlyStopping(BaseModel, **STRICT):
+    metric: str = setting("eval_loss", "the held-out measure to wait for", min_length=1)
+    patience: int = setting(3, "end after so many evaluations without a better value", unit="evaluations", ge=1)
+    min_delta: float = setting(0.0, "a value counts as better only if it is so by more than this", ge=0)
+
+
 class Training(BaseModel, **STRICT):
     steps: int = setting(200, "optimiser steps in all", main=True, ge=1)
     batch_size: int = setting(16, "rows (prompts, pairs) one step learns from, over all processes", main=True, ge=1)
@@ -175,6 +181,12 @@ class Training(BaseModel, **STRICT):
     checkpoint_every: int = setting(50, "save every so many steps; 0 = only at the end", unit="steps", ge=0)
     keep_checkpoints: int = setting(2, "newest checkpoints to keep", ge=1)
     gradient_checkpointing: bool = setting(False, "less memory for about a third more time")
+    on_nan: Literal["stop", "skip", "go_on"] = setting(
+        "stop", "when loss or gradient is no number: end the run, leave that update out, or go on regardless"
+    )
+    early_stopping: EarlyStopping | None = setting(
+        None, "end when a held-out measure gets no better; final/ then holds the best weights"
+    )
 
 
 class Rollout(BaseModel, **STRICT):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from engine.contract.faults import Fault, PresetError
 from engine.contract.preset import Preset, check, load_preset, preset_text, read_draft
+from engine.contract.settings import EarlyStopping
 
 SFT = """method: sft
 model:
@@ -315,3 +316,18 @@ def test_a_fault_of_the_whole_file_stands_on_no_line():
     whole = Fault((), "/full", "the disk has 1 MB free", "free some space")
     assert whole.at({(): 1, ("method",): 1}).line is None
     assert Fault(("model", "path"), "x", "is missing", "give one").at({(): 1, ("model",): 3}).line == 3
+
+
+# ------------------------------------------------------------------------------------------------- early stopping
+
+
+def test_early_stopping_waits_for_what_is_measured():
+    stops = SFT + "training: {early_stopping: {}}"
+    assert list(faults(stops)) == ["data.eval", "training.eval_every"]
+    measured = ["data.eval=held-out.jsonl", "training.eval_every=10"]
+    assert whole(stops, measured).training.early_stopping == EarlyStopping(metric="eval_loss", patience=3)
+    wrong = faults(stops, [*measured, "training.early_stopping.metric=learning_rate"])
+    assert wrong["training.early_stopping.metric"].problem == "is no measure with a better and a worse"
+    assert list(faults(stops, [*measured, "training.early_stopping.patience=0"])) == [
+        "training.early_stopping.patience"
+    ]

@@ -1,5 +1,6 @@
 """Two processes that share each batch learn what one would, through the launcher that a user's run goes through."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from engine.contract import commands, events
 from engine.contract.preset import Preset, preset_text
 from engine.contract.run_dir import RunDir
+from engine.data.byte_tokenizer import byte_tokenizer
 from engine.starting import launch
 from tests.engine import running
+from tests.tiny import tiny_model
 
 pytestmark = [pytest.mark.usefixtures("fork_server"), pytest.mark.slow, pytest.mark.timeout(200)]
 
@@ -138,3 +142,36 @@ def test_two_processes_stop_together_with_a_checkpoint_and_go_on_from_it(tmp_pat
     commands.send(run.commands, "stop_now")
     running.wait_for(lambda: run.ended.exists())
     assert running.last_word(run).reason == "stopped"
+
+
+def test_two_processes_leave_out_an_update_together_and_end_early_together(tmp_path: Path) -> None:
+    """A row that one process alone reads makes the loss no number; then a measure gets no better."""
+    rows = [{"prompt": f"{word}=", "completion": word} for word in ["z", *running.WORDS, "ab", "cd", "ef"]]
+    wish = {"metric": "eval_loss", "patience": 1, "min_delta": 100.0}
+    preset = running.sft(
+        data={"train": written(tmp_path / "rows.jsonl", rows), "eval": written(tmp_path / "eval.jsonl", rows[1:])},
+        training={"eval_every": 2, "steps": 9, "checkpoint_every": 0, "on_nan": "skip", "early_stopping": wish},
+        model={"path": str(model_that_cannot_read_z(tmp_path / "model")), "scratch": None},
+    )
+    one, two = running.done(tmp_path / "one", preset), with_two(tmp_path, preset)
+    assert running.steps_of(two) == running.steps_of(one) == [1, 2, 3, 4]
+    assert running.values_of(two, "skipped_updates") == running.values_of(one, "skipped_updates")
+    assert running.values_of(two, "skipped_updates")[-1] == 2, "once an epoch of two steps"
+    assert "ended early at step 4" in running.notices(two)
+    assert running.last_word(two).reason == "finished"
+    assert running.values_of(two, "num_tokens") == running.values_of(one, "num_tokens")
+
+
+def written(file: Path, rows: list[dict[str, str]]) -> str:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return str(file)
+
+
+def model_that_cannot_read_z(folder: Path) -> Path:
+    model = tiny_model()
+    tokenizer = byte_tokenizer()
+    with torch.no_grad():
+        model.get_input_embeddings().weight[tokenizer.convert_tokens_to_ids("z")] = float("nan")  # type: ignore[operator]
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
