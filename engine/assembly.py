@@ -143,8 +143,11 @@ def control_of(run: RunDir, reporter: Reporter, accelerator: Accelerator, offset
 
 def assemble(run: RunDir, preset: Preset, accelerator: Accelerator, reporter: Reporter, control: Control) -> Parts:
     """Load model and data, and build the method. Raises ModelError, DataError, TaskError, RewardError."""
-    reporter.phase("loading the model")
     device = accelerator.device
+    known = _known_threads(run, preset) if device.type == "cpu" else None
+    if known is not None:
+        torch.set_num_threads(known)
+    reporter.phase("loading the model")
     needs_reference = NEEDS_REFERENCE.get(preset.method, lambda _: False)(preset)
     policy = load_policy(
         preset.model,
@@ -158,7 +161,8 @@ def assemble(run: RunDir, preset: Preset, accelerator: Accelerator, reporter: Re
         policy.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
     control.breathe()
     bare = TokenScorer(policy.model)
-    threads = _threads(run, preset, bare, reporter) if device.type == "cpu" else torch.get_num_threads()
+    if device.type == "cpu" and known is None:
+        _measure_threads(preset, bare, reporter)
     optimizer = optimizer_of(preset, policy.model)
     scorer, optimizer = accelerator.prepare(bare, optimizer)
     reporter.phase("reading the data")
@@ -176,7 +180,7 @@ def assemble(run: RunDir, preset: Preset, accelerator: Accelerator, reporter: Re
         breathe=control.breathe,
         folder=run.path,
     )
-    return Parts(run, preset, bench, METHODS[preset.method](preset, bench), optimizer, threads)
+    return Parts(run, preset, bench, METHODS[preset.method](preset, bench), optimizer, torch.get_num_threads())
 
 
 def _tables(preset: Preset, reporter: Reporter, control: Control) -> tuple[Table, Table | None]:
@@ -211,15 +215,16 @@ def optimizer_of(preset: Preset, model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=preset.optimizer.learning_rate, fused=True)
 
 
-def _threads(run: RunDir, preset: Preset, scorer: TokenScorer, reporter: Reporter) -> int:
-    """As many as the preset says, as an earlier life used (other sums would round otherwise), or as measure best."""
-    chosen = preset.training.threads
-    if chosen == "auto":
-        earlier = read_json(run.environment).get("threads")
-        chosen = earlier if isinstance(earlier, int) else "auto"
-    if chosen != "auto":
-        torch.set_num_threads(chosen)
-        return chosen
+def _known_threads(run: RunDir, preset: Preset) -> int | None:
+    """As many as the preset says, or as an earlier life used (other sums would round otherwise), or None."""
+    if preset.training.threads != "auto":
+        return preset.training.threads
+    earlier = read_json(run.environment).get("threads")
+    return earlier if isinstance(earlier, int) else None
+
+
+def _measure_threads(preset: Preset, scorer: TokenScorer, reporter: Reporter) -> None:
+    """Compute with as many threads as are fastest now."""
     reporter.phase("measuring threads")
     ids = torch.arange(64).view(2, 32)
     is_token = torch.ones_like(ids, dtype=torch.bool)
@@ -231,4 +236,4 @@ def _threads(run: RunDir, preset: Preset, scorer: TokenScorer, reporter: Reporte
             scorer(rows).logps.sum().backward()
         scorer.zero_grad(set_to_none=True)
 
-    return calibrate(one_pass, processes=preset.training.processes)
+    calibrate(one_pass, processes=preset.training.processes)

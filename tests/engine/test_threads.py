@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import torch
 
-from engine import threads
+from engine import models, threads
 from engine.contract.run_dir import RunDir
 from tests.engine import running
 
@@ -81,3 +82,18 @@ def test_a_resumed_run_computes_with_as_many_threads_as_before(
 
 def threads_of(run: RunDir) -> int:
     return int(json.loads(run.environment.read_text())["threads"])
+
+
+def test_a_number_that_is_given_holds_from_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the model is loaded, which computes already, and before anything is measured."""
+    load, seen = models.load_policy, []
+
+    def watched(*given: Any, **named: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        return load(*given, **named)
+
+    monkeypatch.setattr("engine.assembly.load_policy", watched)
+    monkeypatch.setattr("engine.assembly.calibrate", lambda *_, **__: pytest.fail("measured all the same"))
+    torch.set_num_threads(1)
+    running.done(tmp_path / "run", running.sft(training={"steps": 1, "threads": 2}))
+    assert seen == [2]
