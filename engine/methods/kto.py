@@ -18,6 +18,7 @@ from engine.loop import Material, Method, Update
 from engine.methods.bench import Bench, is_due
 from engine.methods.pairs import all_read_lines, by_row
 from engine.methods.samples import write_samples
+from engine.modes import without_dropout
 from engine.packing import Line, line_up
 from engine.tally import Mean, Tally, Values
 from engine.unpaired_losses import UnpairedLoss, unpaired_loss
@@ -56,7 +57,7 @@ def kto(preset: KtoPreset, bench: Bench) -> Method:
     judge, training = Judge(preset, bench), preset.training
     _tell_balance(preset, bench, answers)
     # Dropout would tell the policy apart from its reference, which are one at the first step.
-    bench.policy.model.eval()
+    without_dropout(bench.policy.model)
 
     def update(places: Sequence[int]) -> Update:
         whole = [answers[place] for place in places]

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.contract.preset import DpoPreset, GrpoPreset
+from engine.contract.preset import DpoPreset, GrpoPreset, KtoPreset
 from engine.logprobs import TokenScorer
 from engine.methods.dpo import dpo
 from engine.methods.grpo import grpo
+from engine.methods.kto import kto
 from engine.modes import eval_mode, without_dropout
 from tests.tiny import bench_of, random_ids, rows_of, tiny_model, tiny_policy
 
@@ -63,14 +64,21 @@ def test_eval_mode_gives_every_module_its_mode_back() -> None:
     assert [module.training for module in model.modules()] == modes
 
 
-@pytest.mark.parametrize("method", ["dpo", "grpo"])
+@pytest.mark.parametrize("method", ["dpo", "kto", "grpo"])
 def test_methods_that_compare_policies_use_gradient_checkpointing(method: str, tmp_path: Path) -> None:
     policy = tiny_policy("gpt2", resid_pdrop=0.5)
     policy.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+    rows: list[dict[str, Any]]
     common: dict[str, Any] = {"model": {"path": "some/model"}, "data": {"train": "x.jsonl"}}
     if method == "dpo":
         rows = [{"prompt": "2+2=", "chosen": "4", "rejected": "five"}]
         dpo(DpoPreset.model_validate({"method": "dpo", **common}), bench_of(policy, tmp_path, train=rows))
+    elif method == "kto":
+        rows = [
+            {"prompt": "2+2=", "completion": "4", "label": True},
+            {"prompt": "x", "completion": "y", "label": False},
+        ]
+        kto(KtoPreset.model_validate({"method": "kto", **common}), bench_of(policy, tmp_path, train=rows))
     else:
         rows = [{"prompt": "2+2=", "answer": "4"}]
         preset = {"method": "grpo", "rewards": [{"kind": "exact_match"}], **common}
