@@ -222,7 +222,8 @@ def _counted(source: settings.Source, needs: Needs, where: Places) -> Counted:
             raise RowError("makes no pairs of answers", "use task:arithmetic, or a file with `chosen` and `rejected`")
         return Counted(source, source.rows)
     if source.path.startswith(SCHEME):
-        return Counted(source, len(learned(source, where.labels, needs.method).rows))
+        found = learned(source, where.labels, needs.method)
+        return Counted(source, len(found.rows), left_out=f"judgements: {told}" if (told := found.told()) else "")
     path = Path(source.path)
     if not path.is_absolute():
         return Counted(source, source.rows, is_exact=False)

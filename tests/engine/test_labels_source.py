@@ -169,6 +169,13 @@ def test_a_run_keeps_the_judgements_it_learned_from_and_their_hash(labels: Label
     assert copy.guideline.read_text() == "Be kind."
 
 
+def test_check_tells_which_judgements_give_no_row(labels: LabelDir, workspace: Path) -> None:
+    append_judgement(labels.judgements, said("r", (0, 1)))
+    append_judgement(labels.judgements, said("s", outcome="skipped"))
+    [counted] = launch.prepare(preset_file(workspace, "labels:kind"), [], workspace=workspace).survey.train
+    assert (counted.rows, counted.left_out) == (2, "judgements: 1 tied, 1 skipped")
+
+
 def test_a_resumed_run_learns_from_its_own_copy_whatever_was_said_since(labels: LabelDir, workspace: Path) -> None:
     run = launch.create(launch.prepare(preset_file(workspace, "labels:kind"), [], workspace=workspace))
     append_judgement(labels.judgements, said("s", (0,), (1,)))
