@@ -22,6 +22,7 @@ from engine.command_line import (
     terminal,
     tour,
     under_launcher,
+    vote,
 )
 from engine.contract import run_dir
 from engine.contract.faults import Fault, PresetError
@@ -119,7 +120,9 @@ def _commands_of_models_and_data(add: Callable[..., argparse.ArgumentParser]) ->
     export.add(exporting)
     importing = add("import", help="make a labelling set of judgements from elsewhere", epilog=OTHER_EXIT_CODES)
     label_files.add_import(importing)
-    return [sampling, evaluating, exporting, importing]
+    voting = add("vote", help="let a model judge the pairs of a labelling set, beside people", epilog=OTHER_EXIT_CODES)
+    vote.add(voting)
+    return [sampling, evaluating, exporting, importing, voting]
 
 
 def _preset_options(command: argparse.ArgumentParser) -> None:

@@ -24,6 +24,8 @@ from engine.contract.settings import STRICT, setting
 
 #: The version that is written. A set of a later one opens read-only.
 VERSION = 1
+#: What the name of a labeller begins with who is a model.
+MODEL = "model:"
 
 LINE = {"frozen": True, "ser_json_inf_nan": "constants"}
 

@@ -8,7 +8,7 @@ import random
 from collections.abc import Collection, Sequence
 from typing import Literal
 
-from engine.contract.labels import Item, Judgement, Protocol, Ranking
+from engine.contract.labels import MODEL, Item, Judgement, Protocol, Ranking
 
 #: Each candidate stands in each place so often in a block of items; larger blocks are harder to guess within.
 ROUNDS_PER_BLOCK = 4
@@ -54,9 +54,10 @@ def is_shared(seed: int, item: str, protocol: Protocol) -> bool:
 
 
 def is_wanted(seed: int, item: str, labeller: str, judged_by: Collection[str], protocol: Protocol) -> bool:
-    """Whether the labeller should be asked: not twice, and not once as many have answered as are needed."""
+    """Whether the labeller should be asked: not twice, and not once as many people have answered as are needed."""
     needed = 2 if is_shared(seed, item, protocol) else 1
-    return labeller not in judged_by and len(judged_by) < needed
+    people = [name for name in judged_by if not name.startswith(MODEL)]
+    return labeller not in judged_by and len(people) < needed
 
 
 def repeat_due(

@@ -4,13 +4,11 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from engine.contract.labels import Judgement
+from engine.contract.labels import MODEL, Judgement
 from engine.contract.settings import STRICT, setting
 
 #: What the path of such a source begins with.
 SCHEME = "labels:"
-#: What the name of a labeller begins with who is a model, see `Judgement.labeller`.
-MODEL = "model:"
 
 
 class LabelUse(BaseModel, **STRICT):

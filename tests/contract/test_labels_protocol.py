@@ -61,6 +61,7 @@ def test_about_the_share_asked_for_is_judged_by_two() -> None:
     assert not is_wanted(7, one, "bob", {"ada"}, protocol)
     assert not is_wanted(7, both, "bob", {"ada", "eve"}, protocol)
     assert not is_wanted(7, both, "ada", {"ada"}, protocol)
+    assert is_wanted(7, one, "bob", {"model:judge"}, protocol)  # a vote of a model takes no person's place
 
 
 def repeats_of(seed: int, protocol: Protocol, judgements: int) -> list[tuple[int, str]]:

@@ -1,0 +1,70 @@
+"""A model votes in both orders, as a labeller that takes no person's place."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engine import __main__ as command_line
+from engine.contract.labels import Candidate, Item, LabelSet
+from engine.contract.labels_log import JudgementLog, create_set, read_ledger, read_set
+from engine.data.chat import ChatEncoder
+from engine.labelling.voting import Odds, as_judgement, asked, log_odds, votes
+from tests.tiny import CHATML, tiny_policy
+
+ITEMS = [
+    Item(id="pair", prompt="Hi {there}", candidates=(Candidate(text="{A}"), Candidate(text="No"))),
+    Item(id="three", prompt="?", candidates=tuple(Candidate(text=text) for text in "abc")),
+]
+
+
+def test_both_orders_have_to_agree_or_it_is_a_tie() -> None:
+    assert as_judgement(ITEMS[0], Odds(2.0, 1.0), "judge").ranking == ((0,), (1,))
+    assert as_judgement(ITEMS[0], Odds(-2.0, -1.0), "judge").ranking == ((1,), (0,))
+    assert as_judgement(ITEMS[0], Odds(3.0, -1.0), "judge").is_tie
+
+
+def test_the_odds_are_what_the_models_own_softmax_says_of_the_two_letters() -> None:
+    policy = tiny_policy()
+    encoder = ChatEncoder(policy.tokenizer)
+    ids = encoder.prompt({"prompt": [{"role": "user", "content": "A or B?"}]})
+    chances = torch.softmax(policy.model(input_ids=torch.tensor([ids])).logits[0, -1], dim=-1)
+    first, second = (chances[policy.tokenizer(letter)["input_ids"][0]].item() for letter in "AB")
+    assert log_odds(policy, encoder, "A or B?") == pytest.approx(math.log(first / second), abs=1e-4)
+
+
+def test_a_pair_is_asked_about_in_both_orders_and_nothing_else_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[str] = []
+
+    def prefers_the_first(policy: Any, encoder: Any, question: str) -> float:
+        heard.append(question)
+        return 1.0
+
+    monkeypatch.setattr("engine.labelling.voting.log_odds", prefers_the_first)
+    [vote] = votes(tiny_policy(), ITEMS, "Which is better?", "judge")
+    assert heard == [
+        asked("Hi {there}", "{A}", "No", "Which is better?"),
+        asked("Hi {there}", "No", "{A}", "Which is better?"),
+    ]
+    assert "Hi {there}" in heard[0]
+    assert vote.is_tie  # it only likes what stands first
+    assert (vote.labeller, vote.item) == ("model:judge", "pair")
+
+
+def test_vote_adds_a_labeller_once_and_not_while_somebody_judges(tmp_path: Path, capsys: Any) -> None:
+    policy: Any = tiny_policy()
+    policy.tokenizer.chat_template = CHATML
+    policy.model.save_pretrained(tmp_path / "judge")
+    policy.tokenizer.save_pretrained(tmp_path / "judge")
+    labels = create_set(tmp_path / "labels" / "kind", LabelSet(name="kind"), ITEMS)
+    words = ["vote", "labels:kind", str(tmp_path / "judge"), "--workspace", str(tmp_path), "--threads", "1"]
+    log = JudgementLog.open(labels, read_set(labels))
+    assert command_line.main(words) == 2
+    assert "being judged in another window" in capsys.readouterr().err
+    log.close()
+    assert command_line.main(words) == 0
+    assert "model:judge has judged 1 pairs of kind" in capsys.readouterr().out
+    assert command_line.main(words) == 0
+    assert [one.item for one in read_ledger(labels)[0].standing()] == ["pair"]
