@@ -15,16 +15,22 @@ class AdapterError(ValueError):
 
 
 def add_adapter(
-    model: PreTrainedModel, adapter: settings.Adapter, tokenizer: PreTrainedTokenizerBase, *, seed: int
+    model: PreTrainedModel,
+    adapter: settings.Adapter,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    seed: int,
+    head: str | None = None,
 ) -> nn.Module:
     """The model, frozen, with a new adapter. Raises AdapterError.
 
-    seed: decides the random weights it begins with, whatever was drawn before.
+    seed: decides the random weights it begins with, whatever was drawn before. head: the layer of a reward model that
+    learns all its weights beside matrices, being new itself.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if adapter.is_low_rank:
-            return _with_matrices(model, adapter)
+            return _with_matrices(model, adapter, head)
         return _with_virtual_tokens(model, adapter, tokenizer)
 
 
@@ -38,7 +44,7 @@ def merged(model: Any, name: str) -> PreTrainedModel:
     return whole
 
 
-def _with_matrices(model: PreTrainedModel, adapter: settings.Adapter) -> nn.Module:
+def _with_matrices(model: PreTrainedModel, adapter: settings.Adapter, head: str | None) -> nn.Module:
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
@@ -48,7 +54,8 @@ def _with_matrices(model: PreTrainedModel, adapter: settings.Adapter) -> nn.Modu
         target_modules=adapter.targets,
         use_dora=adapter.kind == "dora",
         use_rslora=adapter.kind == "rslora",
-        task_type="CAUSAL_LM",
+        task_type="CAUSAL_LM" if head is None else "SEQ_CLS",
+        modules_to_save=None if head is None else [head],
     )
     try:
         return get_peft_model(model, config)

@@ -16,7 +16,7 @@ from torch import nn
 
 from engine import checkpoint, random_state
 from engine.contract import events
-from engine.contract.preset import Preset
+from engine.contract.preset import Preset, RewardModelPreset
 from engine.contract.run_dir import RunDir, read_json
 from engine.control import CommandFile
 from engine.data.chat import ChatEncoder
@@ -27,8 +27,9 @@ from engine.loop import Control, Method, Progress
 from engine.methods import METHODS, NEEDS_REFERENCE
 from engine.methods.bench import Bench
 from engine.model_card import model_card
-from engine.models import MERGED_BASE, choose_device, choose_dtype, load_policy
+from engine.models import MERGED_BASE, Policy, choose_device, choose_dtype, load_policy
 from engine.reporting import Reporter
+from engine.reward_models import RewardScorer, load_reward_model
 from engine.several import MEETING
 from engine.threads import calibrate
 
@@ -148,19 +149,10 @@ def assemble(run: RunDir, preset: Preset, accelerator: Accelerator, reporter: Re
     if known is not None:
         torch.set_num_threads(known)
     reporter.phase("loading the model")
-    needs_reference = NEEDS_REFERENCE.get(preset.method, lambda _: False)(preset)
-    policy = load_policy(
-        preset.model,
-        device=device,
-        dtype=choose_dtype(preset.model.dtype, device),
-        seed=preset.seed,
-        with_reference=needs_reference,
-        merged_base=run.path / MERGED_BASE,
-    )
+    policy, bare = _model_of(run, preset, device)
     if preset.training.gradient_checkpointing:
         policy.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
     control.breathe()
-    bare = TokenScorer(policy.model)
     if device.type == "cpu" and known is None:
         _measure_threads(preset, bare, reporter)
     optimizer = optimizer_of(preset, policy.model)
@@ -205,6 +197,24 @@ def _tables(preset: Preset, reporter: Reporter, control: Control) -> tuple[Table
     return train, held_out
 
 
+def _model_of(run: RunDir, preset: Preset, device: torch.device) -> tuple[Policy, TokenScorer | RewardScorer]:
+    """What is trained, and what scores with it: tokens, or for a reward model whole texts."""
+    base, dtype = run.path / MERGED_BASE, choose_dtype(preset.model.dtype, device)
+    if isinstance(preset, RewardModelPreset):
+        reward_model = load_reward_model(preset, device=device, dtype=dtype, base=base)
+        return reward_model, RewardScorer(reward_model.model)
+    needs_reference = NEEDS_REFERENCE.get(preset.method, lambda _: False)(preset)
+    policy = load_policy(
+        preset.model,
+        device=device,
+        dtype=dtype,
+        seed=preset.seed,
+        with_reference=needs_reference,
+        merged_base=base,
+    )
+    return policy, TokenScorer(policy.model)
+
+
 def optimizer_of(preset: Preset, model: nn.Module) -> torch.optim.Optimizer:
     """AdamW over what is trained; biases and norms do not decay."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -223,7 +233,7 @@ def _known_threads(run: RunDir, preset: Preset) -> int | None:
     return earlier if isinstance(earlier, int) else None
 
 
-def _measure_threads(preset: Preset, scorer: TokenScorer, reporter: Reporter) -> None:
+def _measure_threads(preset: Preset, scorer: nn.Module, reporter: Reporter) -> None:
     """Compute with as many threads as are fastest now."""
     reporter.phase("measuring threads")
     ids = torch.arange(64).view(2, 32)
@@ -233,7 +243,7 @@ def _measure_threads(preset: Preset, scorer: TokenScorer, reporter: Reporter) ->
     def one_pass() -> None:
         # fork_rng: measuring must not change what is drawn later.
         with torch.random.fork_rng(), contextlib.suppress(RuntimeError):
-            scorer(rows).logps.sum().backward()
+            scorer(rows)[0].sum().backward()  # first comes what carries the gradient
         scorer.zero_grad(set_to_none=True)
 
     calibrate(one_pass, processes=preset.training.processes)

@@ -58,6 +58,9 @@ def save_model(model: nn.Module, tokenizer: Any, folder: Path) -> None:
     with _os_errors():
         model.save_pretrained(str(folder))  # type: ignore[operator]
         tokenizer.save_pretrained(str(folder))
+        if hasattr(model, "peft_config") and model.config.num_labels == 1:  # type: ignore[union-attr]
+            # A reward model: peft does not say how many numbers its head gives, nor how they spread.
+            model.config.save_pretrained(str(folder))  # type: ignore[operator, union-attr]
 
 
 @contextlib.contextmanager

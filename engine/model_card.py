@@ -12,6 +12,7 @@ from engine.starting.resolution import HUB_ID, looks_like_a_path
 
 TITLES = {
     "sft": "supervised fine-tuning",
+    "reward_model": "reward modelling (Bradley-Terry)",
     "dpo": "direct preference optimisation (DPO)",
     "kto": "Kahneman-Tversky optimisation (KTO)",
     "orpo": "odds-ratio preference optimisation (ORPO)",

@@ -81,10 +81,10 @@ def load_policy(
     weights = dtype if preset.adapter is not None else torch.float32
     model, tokenizer = open_model(preset, dtype=weights, seed=seed)
     model.to(device)  # type: ignore[arg-type]
-    _check_vocabulary(model, tokenizer)
+    check_vocabulary(model, tokenizer)
     if preset.adapter is not None:
-        if preset.path == "scratch" or _is_adapter(locate(preset.path)):
-            _keep_base(model, tokenizer, merged_base)
+        if preset.path == "scratch" or is_adapter(locate(preset.path)):
+            keep_base(model, tokenizer, merged_base)
         model = add_adapter(model, preset.adapter, tokenizer, seed=seed)  # type: ignore[assignment]
     has_adapter = preset.adapter is not None
     reference = None
@@ -95,15 +95,18 @@ def load_policy(
 
 
 def open_model(
-    preset: settings.Model, *, dtype: torch.dtype, seed: int
+    preset: settings.Model, *, dtype: torch.dtype, seed: int, auto: Any = AutoModelForCausalLM, **config: Any
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model and tokenizer at `preset.path`, without adapter or device. Raises ModelError."""
+    """The model and tokenizer at `preset.path`, without adapter or device. Raises ModelError.
+
+    auto: the class of transformers that opens it, with what `config` says laid over the model's own configuration.
+    """
     if preset.path == "scratch":
         assert preset.scratch is not None  # noqa: S101 - the preset was checked
-        return _from_scratch(preset.scratch, seed, dtype), byte_tokenizer()
+        return _from_scratch(preset.scratch, seed, dtype, auto, config), byte_tokenizer()
     path = locate(preset.path)
-    if _is_adapter(path):
-        return _with_merged_adapter(path, preset, dtype)
+    if is_adapter(path):
+        return _with_merged_adapter(path, preset, dtype, auto, config)
     folder, extra = (str(path), {}) if path.is_dir() else (preset.path, {})
     if path.is_file():
         folder, extra = str(path.parent), {"gguf_file": path.name}
@@ -111,9 +114,12 @@ def open_model(
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
         quantized = _quantization(preset.quantization)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **options, **quantized)
+        model = auto.from_pretrained(folder, dtype=dtype, **options, **quantized, **config)
     except (OSError, ValueError, ImportError, KeyError, SafetensorError) as error:
         raise ModelError(_why_not(preset.path, error)) from error
+    if path.is_file():
+        # Its weights were turned back into floats; marked as quantised still, the model could not be saved.
+        model.hf_quantizer.remove_quantization_config(model)
     return model, tokenizer
 
 
@@ -123,13 +129,13 @@ def open_for_use(preset: settings.Model, *, device: torch.device, dtype: torch.d
     Raises ModelError.
     """
     folder = locate(preset.path)
-    if _is_adapter(folder):
+    if is_adapter(folder):
         model, tokenizer = adapter_on_its_base(folder, preset, dtype)
     else:
         model, tokenizer = open_model(preset, dtype=dtype, seed=0)
-    _check_vocabulary(model, tokenizer)
+    check_vocabulary(model, tokenizer)
     model.to(device).eval().requires_grad_(False)
-    return Policy(model, tokenizer, has_adapter=_is_adapter(folder))
+    return Policy(model, tokenizer, has_adapter=is_adapter(folder))
 
 
 def _open_reference(
@@ -153,7 +159,7 @@ def locate(path: str) -> Path:
 
 def model_of_run(run: RunDir) -> Path:
     """The newest model of a run: its final one, else its newest whole checkpoint. Raises ModelError."""
-    if (run.final / "config.json").is_file() or _is_adapter(run.final):
+    if (run.final / "config.json").is_file() or is_adapter(run.final):
         return run.final
     newest = newest_whole(run)
     if newest is None:
@@ -179,7 +185,9 @@ def choose_dtype(wish: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if has_bfloat16 else torch.float32
 
 
-def _from_scratch(scratch: settings.Scratch, seed: int, dtype: torch.dtype) -> PreTrainedModel:
+def _from_scratch(
+    scratch: settings.Scratch, seed: int, dtype: torch.dtype, auto: Any, more: dict[str, Any]
+) -> PreTrainedModel:
     """A model with random weights: the same seed gives the same ones, whatever was drawn before."""
     tokenizer = byte_tokenizer()
     marks = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
@@ -198,32 +206,36 @@ def _from_scratch(scratch: settings.Scratch, seed: int, dtype: torch.dtype) -> P
         names |= {"num_attention_heads": "n_head", "max_position_embeddings": "n_positions"}
         size = {names.get(name, name): value for name, value in size.items()}
         no_dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-        config = AutoConfig.for_model("gpt2", **size, **marks, **no_dropout)
+        config = AutoConfig.for_model("gpt2", **size, **marks, **no_dropout, **more)
     else:
-        config = AutoConfig.for_model(scratch.family, **size, **marks, num_key_value_heads=scratch.heads)
+        config = AutoConfig.for_model(scratch.family, **size, **marks, num_key_value_heads=scratch.heads, **more)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        model: PreTrainedModel = auto.from_config(config, dtype=dtype)
     return model
 
 
 def _with_merged_adapter(
-    folder: Path, preset: settings.Model, dtype: torch.dtype
+    folder: Path, preset: settings.Model, dtype: torch.dtype, auto: Any, more: dict[str, Any]
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Training goes on from an adapter and its model merged."""
-    model, tokenizer = adapter_on_its_base(folder, preset, dtype)
+    model, tokenizer = adapter_on_its_base(folder, preset, dtype, auto, **more)
     return merged(model, str(folder)), tokenizer
 
 
 def adapter_on_its_base(
-    folder: Path, preset: settings.Model, dtype: torch.dtype
+    folder: Path, preset: settings.Model, dtype: torch.dtype, auto: Any = AutoModelForCausalLM, **more: Any
 ) -> tuple[Any, PreTrainedTokenizerBase]:
-    """The model an adapter stands on, and it on top. Raises ModelError."""
-    from peft import PeftModel
+    """The model an adapter stands on, and it on top. Raises ModelError. auto, more: see open_model."""
+    from peft import PeftConfig, PeftModel
 
     base, seed = base_of(folder, preset)
-    model, tokenizer = open_model(base, dtype=dtype, seed=seed)
-    return PeftModel.from_pretrained(model, str(folder)), tokenizer
+    model, tokenizer = open_model(base, dtype=dtype, seed=seed, auto=auto, **more)
+    config = PeftConfig.from_pretrained(str(folder))
+    if auto is not AutoModelForCausalLM:
+        # With it peft wants the head that the adapter was trained under.
+        config.task_type = None
+    return PeftModel.from_pretrained(model, str(folder), config=config), tokenizer
 
 
 def base_of(folder: Path, preset: settings.Model) -> tuple[settings.Model, int]:
@@ -249,11 +261,12 @@ def _without_adapter(preset: settings.Model, path: str) -> settings.Model:
     return preset.model_copy(update={"path": path, "adapter": None})
 
 
-def _is_adapter(folder: Path) -> bool:
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter, which belongs to a model elsewhere."""
     return (folder / "adapter_config.json").is_file()
 
 
-def _keep_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+def keep_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Save the merged model, so that the adapter trained on it has a model to name and can be opened again."""
     if int(os.environ.get("RANK", "0")) == 0 and not is_whole(folder, deep=False):
         staging = folder.with_name(f".tmp-{folder.name}")
@@ -276,7 +289,8 @@ def _quantization(kind: str) -> dict[str, Any]:
     return {"quantization_config": BitsAndBytesConfig(**bits)}
 
 
-def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises ModelError if the tokenizer knows tokens that the model does not."""
     rows = int(model.get_input_embeddings().weight.size(0))  # type: ignore[operator]
     if len(tokenizer) > rows:
         raise ModelError(

@@ -23,7 +23,13 @@ class Peak(NamedTuple):
     value: Number
 
 
-Values = dict[str, Mean | Peak]
+class Least(NamedTuple):
+    """The smallest of several values."""
+
+    value: Number
+
+
+Values = dict[str, Mean | Peak | Least]
 
 
 class Tally:
@@ -33,37 +39,51 @@ class Tally:
         self._totals: dict[str, list[Number]] = {}
         self._counts: dict[str, list[Number]] = {}
         self._peaks: dict[str, list[Number]] = {}
+        self._leasts: dict[str, list[Number]] = {}
 
     def add(self, values: Values) -> None:
         for name, value in values.items():
             if isinstance(value, Peak):
                 self._peaks.setdefault(name, []).append(value.value)
+            elif isinstance(value, Least):
+                self._leasts.setdefault(name, []).append(value.value)
             else:
                 self._totals.setdefault(name, []).append(value.total)
                 self._counts.setdefault(name, []).append(value.weight)
 
     def means(self, accelerator: Accelerator) -> dict[str, float]:
-        """Every name's mean or peak over all processes; a name that counts nothing anywhere is left out."""
-        mine = (_sums(self._totals), _sums(self._counts), {name: max(_floats(v)) for name, v in self._peaks.items()})
-        everyones = gather_object([mine]) if accelerator.num_processes > 1 else [mine]
-        totals, counts, peaks = _merge(everyones)
-        return {name: totals[name] / counts[name] for name in totals if counts[name]} | peaks
+        """Every name's mean, peak or least over all processes; a name that counts nothing anywhere is left out."""
+        mine = Part(
+            _sums(self._totals),
+            _sums(self._counts),
+            {name: max(_floats(v)) for name, v in self._peaks.items()},
+            {name: min(_floats(v)) for name, v in self._leasts.items()},
+        )
+        whole = _merge(gather_object([mine]) if accelerator.num_processes > 1 else [mine])
+        means = {name: total / whole.counts[name] for name, total in whole.totals.items() if whole.counts[name]}
+        return means | whole.peaks | whole.leasts
 
 
-Part = tuple[dict[str, float], dict[str, float], dict[str, float]]
+class Part(NamedTuple):
+    """What one process has collected, by name."""
+
+    totals: dict[str, float]
+    counts: dict[str, float]
+    peaks: dict[str, float]
+    leasts: dict[str, float]
 
 
 def _merge(parts: list[Part]) -> Part:
-    totals: dict[str, float] = {}
-    counts: dict[str, float] = {}
-    peaks: dict[str, float] = {}
-    for part_totals, part_counts, part_peaks in parts:
-        for name, total in part_totals.items():
-            totals[name] = totals.get(name, 0.0) + total
-            counts[name] = counts.get(name, 0.0) + part_counts[name]
-        for name, peak in part_peaks.items():
-            peaks[name] = max(peak, peaks.get(name, peak))
-    return totals, counts, peaks
+    whole = Part({}, {}, {}, {})
+    for part in parts:
+        for name, total in part.totals.items():
+            whole.totals[name] = whole.totals.get(name, 0.0) + total
+            whole.counts[name] = whole.counts.get(name, 0.0) + part.counts[name]
+        for name, peak in part.peaks.items():
+            whole.peaks[name] = max(peak, whole.peaks.get(name, peak))
+        for name, least in part.leasts.items():
+            whole.leasts[name] = min(least, whole.leasts.get(name, least))
+    return whole
 
 
 def _sums(values: dict[str, list[Number]]) -> dict[str, float]:

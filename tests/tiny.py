@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
 from engine.assembly import optimizer_of
 from engine.contract import events
@@ -23,6 +23,7 @@ from engine.methods import METHODS
 from engine.methods.bench import Bench
 from engine.models import Policy
 from engine.reporting import Reporter
+from engine.reward_models import RewardScorer
 from engine.rollout.decode import Answer
 
 # A second thread fights with whatever else this machine tests: a test of 0.1 s then takes seconds.
@@ -43,14 +44,16 @@ GPT2 = {"vocab_size": 258, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": 6
 NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
 
 
-def tiny_model(family: str = "llama", *, seed: int = 0, **extra: Any) -> PreTrainedModel:
+def tiny_model(
+    family: str = "llama", *, seed: int = 0, auto: Any = AutoModelForCausalLM, **extra: Any
+) -> PreTrainedModel:
     """Random weights, two layers; biases and norms random too, so that leaving one out is noticed."""
     sizes: dict[str, Any] = GPT2 | NO_DROPOUT if family == "gpt2" else SIZES if family == "bloom" else COMMON
     config = AutoConfig.for_model(family, **{**sizes, "initializer_range": 0.2, **extra})
     config.bos_token_id, config.eos_token_id, config.pad_token_id = None, 1, 0
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        model: PreTrainedModel = auto.from_config(config, dtype=torch.float32)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
@@ -58,11 +61,19 @@ def tiny_model(family: str = "llama", *, seed: int = 0, **extra: Any) -> PreTrai
     return model
 
 
-def with_lora(model: PreTrainedModel, *, dropout: float = 0.0, targets: str | list[str] = "all-linear") -> nn.Module:
+def tiny_reward_model(family: str = "llama", **extra: Any) -> PreTrainedModel:
+    """A tiny model, a decoder or bert, that gives one number for a text."""
+    return tiny_model(family, auto=AutoModelForSequenceClassification, num_labels=1, **extra)
+
+
+def with_lora(
+    model: PreTrainedModel, *, dropout: float = 0.0, targets: str | list[str] = "all-linear", **more: Any
+) -> nn.Module:
     """The model with an adapter that already does something: peft begins with one that does nothing."""
     from peft import LoraConfig, get_peft_model
 
-    config = LoraConfig(r=4, lora_alpha=8, lora_dropout=dropout, target_modules=targets, task_type="CAUSAL_LM")
+    how: dict[str, Any] = {"task_type": "CAUSAL_LM", **more}
+    config = LoraConfig(r=4, lora_alpha=8, lora_dropout=dropout, target_modules=targets, **how)
     with torch.random.fork_rng():
         torch.manual_seed(1)
         wrapped: nn.Module = get_peft_model(model, config)
@@ -112,12 +123,13 @@ def bench_of(
     *,
     train: Sequence[Row] | Table = (),
     held_out: Sequence[Row] | None = None,
+    scores: type[TokenScorer] | type[RewardScorer] = TokenScorer,
 ) -> Bench:
     """What a method works with, on one CPU, writing to a run directory in `folder`."""
     accelerator = Accelerator(cpu=True)
     run = RunDir(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    scorer = TokenScorer(policy.model)
+    scorer = scores(policy.model)
     return Bench(
         policy=policy,
         scorer=scorer,

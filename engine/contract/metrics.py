@@ -22,6 +22,7 @@ class Metric:
 
 SCHULMAN_KL = "Schulman 2020, Approximating KL Divergence, k3"
 GRPO = "Shao et al. 2024, arXiv:2402.03300"
+OUYANG = "Ouyang et al. 2022, arXiv:2203.02155"
 DPO = "Rafailov et al. 2023, arXiv:2305.18290"
 ORPO = "Hong et al. 2024, arXiv:2403.07691"
 
@@ -80,6 +81,11 @@ CATALOGUE: dict[str, Metric] = {
     ),
     "log_odds_chosen": Metric("Log odds ratio", "", "up", "odds of chosen over rejected answers, a token", ORPO),
     "nll_loss": Metric("SFT part of the loss", "nats a token", "down", "of the chosen answers, before its weight"),
+    "accuracy": Metric("Pairs in order", "", "up", "share of pairs whose better answer scores higher", OUYANG),
+    "margin": Metric("Score margin", "", "up", "mean score of better answers less that of worse ones", OUYANG),
+    "min_reward": Metric("Lowest score", "", "none", "of all answers of the step"),
+    "mean_reward": Metric("Mean score", "", "none", "of all answers; only differences between answers are learned"),
+    "max_reward": Metric("Highest score", "", "none", "of all answers of the step"),
     "sampled_accuracy": Metric("Sampled accuracy", "", "up", "share of written answers the verifier accepts"),
     "step_time": Metric("Time a step", "s", "down", "wall time of the step"),
     "timing/rollout": Metric("Sampling time", "s", "down", "part of the step spent writing answers"),
@@ -99,11 +105,28 @@ CATALOGUE: dict[str, Metric] = {
     "eval_kl": Metric("Held-out KL to the reference", "nats", "none", "as measured on data.eval"),
     "eval_log_odds_ratio": Metric("Held-out log-sigmoid of the log odds ratio", "", "up", "", ORPO),
     "eval_log_odds_chosen": Metric("Held-out log odds ratio", "", "up", "", ORPO),
+    "eval_accuracy": Metric("Held-out pairs in order", "", "up", "share of data.eval's pairs", OUYANG),
+    "eval_margin": Metric("Held-out score margin", "", "up", "mean score of better answers less that of worse ones"),
+    "eval_auc": Metric("Held-out AUC", "", "up", "chance that a better answer outscores a worse one of any prompt"),
+    "eval_calibration_error": Metric(
+        "Calibration error",
+        "",
+        "down",
+        "how far sigmoid(margin) is from the share of pairs in order, in ten bins of held-out pairs",
+        "Guo et al. 2017, arXiv:1706.04599, eq. 3",
+    ),
+    "eval_min_reward": Metric("Held-out lowest score"),
+    "eval_mean_reward": Metric("Held-out mean score", "", "none", "saved in the model's config as reward_mean"),
+    "eval_max_reward": Metric("Held-out highest score"),
+    "eval_reward_std": Metric("Held-out spread of scores", "", "none", "saved in the model's config as reward_std"),
+    "eval_pearson": Metric("Pearson with ratings", "", "up", "linear correlation of scores and the data's ratings"),
+    "eval_spearman": Metric("Spearman with ratings", "", "up", "rank correlation of scores and the data's ratings"),
     "eval_nll_loss": Metric("Held-out SFT part of the loss", "nats a token", "down"),
 }
 
 _FIRST = {
     "sft": ["loss", "mean_token_accuracy", "entropy", "grad_norm", "learning_rate", "tokens_per_second"],
+    "reward_model": ["accuracy", "margin", "loss", "mean_reward", "grad_norm", "learning_rate"],
     "dpo": ["rewards/accuracies", "rewards/margins", "loss", "logps/chosen", "logps/rejected", "grad_norm"],
     "kto": ["rewards/margins", "kl", "loss", "logps/chosen", "logps/rejected", "grad_norm"],
     "orpo": ["rewards/accuracies", "log_odds_chosen", "loss", "nll_loss", "logps/chosen", "logps/rejected"],
@@ -129,6 +152,10 @@ _OF_PAIRS = [
 ]
 _THEN = {
     "sft": ["eval_loss", "sampled_accuracy"],
+    "reward_model": [
+        *("eval_accuracy", "eval_loss", "eval_auc", "eval_calibration_error", "eval_margin", "eval_reward_std"),
+        *("eval_spearman", "eval_pearson", "min_reward", "max_reward"),
+    ],
     "dpo": _OF_PAIRS,
     "kto": ["eval_loss", "eval_rewards/margins", "rewards/chosen", "rewards/rejected", "entropy", "sampled_accuracy"],
     "orpo": [*_OF_PAIRS, "grad_norm"],
@@ -140,6 +167,7 @@ _THEN = {
 #: The metric that a run list draws small and a terminal shows first.
 HEADLINE = {
     "sft": "loss",
+    "reward_model": "accuracy",
     "dpo": "rewards/accuracies",
     "kto": "rewards/margins",
     "orpo": "rewards/accuracies",

@@ -30,6 +30,17 @@ class SftPreset(BaseModel, **STRICT):
     sft: settings.Sft = settings.Sft()
 
 
+class RewardModelPreset(BaseModel, **STRICT):
+    method: Literal["reward_model"]
+    name: str | None = NAME
+    seed: int = SEED
+    model: settings.Model
+    data: settings.Data
+    optimizer: settings.Optimizer = settings.Optimizer()
+    training: settings.Training = settings.Training()
+    reward_model: settings.RewardModel = settings.RewardModel()
+
+
 class DpoPreset(BaseModel, **STRICT):
     method: Literal["dpo"]
     name: str | None = NAME
@@ -98,11 +109,12 @@ class GrpoPreset(BaseModel, **STRICT):
     grpo: settings.Grpo = settings.Grpo()
 
 
-Preset = SftPreset | DpoPreset | KtoPreset | OrpoPreset | SimpoPreset | CpoPreset | GrpoPreset
+Preset = SftPreset | RewardModelPreset | DpoPreset | KtoPreset | OrpoPreset | SimpoPreset | CpoPreset | GrpoPreset
 
 #: The class behind each value of `method:`.
 PRESETS: dict[str, type[Preset]] = {
     "sft": SftPreset,
+    "reward_model": RewardModelPreset,
     "dpo": DpoPreset,
     "kto": KtoPreset,
     "orpo": OrpoPreset,
@@ -237,6 +249,8 @@ def _crossed(preset: Preset) -> list[Fault]:
 def _crossed_method(preset: Preset) -> list[Fault]:
     """Faults of the section that is the method's own."""
     match preset:
+        case RewardModelPreset():
+            return _crossed_reward_model(preset)
         case DpoPreset():
             return _crossed_dpo(preset)
         case CpoPreset() if preset.cpo.label_smoothing and preset.cpo.loss != "sigmoid":
@@ -299,6 +313,19 @@ def _crossed_data(data: settings.Data) -> list[Fault]:
     if any(given) and not all(given):
         where = ("data", "train", given.index(False), "weight")
         found.append(Fault(where, "", "is missing, as other sources have one", "give every source a weight, or none"))
+    return found
+
+
+def _crossed_reward_model(preset: RewardModelPreset) -> list[Fault]:
+    """Faults of an adapter that does not go with a head."""
+    found = []
+    adapter, freeze = preset.model.adapter, preset.reward_model.freeze
+    if adapter is not None and freeze != "nothing":
+        problem = "has no effect beside an adapter, which freezes all but itself and the head"
+        found.append(Fault(("reward_model", "freeze"), freeze, problem, "set it to nothing"))
+    if adapter is not None and not adapter.is_low_rank:
+        problem = "leaves no way to learn the head that gives the score"
+        found.append(Fault(("model", "adapter", "kind"), adapter.kind, problem, "use lora, dora or rslora"))
     return found
 
 

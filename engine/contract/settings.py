@@ -340,6 +340,19 @@ class Cpo(BaseModel, **STRICT):
     sample_tokens: int = SAMPLE_TOKENS
 
 
+class RewardModel(BaseModel, **STRICT):
+    margin: bool = setting(True, "ask each pair for the difference in its column `margin`, where the data has one")
+    centring: float = setting(
+        0.0,
+        "pull of scores to 0, which pairs leave open (arXiv:2312.09244); 0.01 is usual, 0 = none",
+        main=True,
+        ge=0,
+    )
+    freeze: Literal["nothing", "backbone", "all_but_head"] = setting(
+        "nothing", "what stays as loaded; beside the head, backbone leaves an encoder's pooler to learn"
+    )
+
+
 class Grpo(BaseModel, **STRICT):
     beta: float = setting(0.04, "pull back to the reference model (KL weight); 0 = none", unit="1/nat", main=True, ge=0)
     epsilon: float = setting(0.2, "how far a token's probability ratio may fall before it stops counting", gt=0, lt=1)

@@ -3,6 +3,7 @@
 | method | paper | where we depart |
 |---|---|---|
 | sft | maximum likelihood on the answers | token mean over the whole step, however it is cut up |
+| reward_model | Ouyang et al. 2022, arXiv:2203.02155, eq. 1 | a batch counts prompts; centring and margins beside it |
 | dpo | Rafailov et al. 2023, arXiv:2305.18290, eq. 7 | label smoothing on it is cDPO; its kin in preference_losses.py |
 | kto | Ethayarajh et al. 2024, arXiv:2402.01306, eq. 7 | KL estimated over the whole step, however it is cut up |
 | orpo | Hong et al. 2024, arXiv:2403.07691, eq. 6 | SFT part: token mean over the step, prompts as in TRL |
@@ -21,12 +22,14 @@ from engine.methods.dpo import dpo
 from engine.methods.grpo import grpo
 from engine.methods.kto import kto
 from engine.methods.orpo import orpo
+from engine.methods.reward_model import reward_model
 from engine.methods.sft import sft
 from engine.methods.simpo import simpo
 
 #: Preset method -> what builds it from a preset and the bench it works at.
 METHODS: dict[str, Callable[[Any, Bench], Method]] = {
     "sft": sft,
+    "reward_model": reward_model,
     "dpo": dpo,
     "kto": kto,
     "orpo": orpo,

@@ -22,12 +22,14 @@ Item = TypeVar("Item")
 class Bench:
     """policy, its scorer as accelerate wrapped it and bare, that of the reference, the data, and where to report.
 
+    The scorer is a TokenScorer, or of a reward model a RewardScorer.
+
     breathe: to be called within long work; it keeps the run's heartbeat and raises StopNow. folder: the run's own.
     """
 
     policy: Policy
     scorer: nn.Module
-    bare_scorer: TokenScorer
+    bare_scorer: nn.Module
     reference_scorer: TokenScorer | None
     accelerator: Accelerator
     encoder: ChatEncoder

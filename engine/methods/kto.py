@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 from accelerate.utils import gather_object
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.contract.preset import KtoPreset
 from engine.data.batching import micro_batches, pad_rows, rows_of_step
@@ -13,7 +13,7 @@ from engine.data.chat import Example
 from engine.data.left_out import told
 from engine.data.sources import DataError, Table
 from engine.data.unpaired import Encoded, Judged, answers_of_sources, encode_judged, mismatched
-from engine.logprobs import Rows, TokenScorer, TokenScores
+from engine.logprobs import Rows, TokenScores
 from engine.loop import Material, Method, Update
 from engine.methods.bench import Bench, is_due
 from engine.methods.pairs import all_read_lines, by_row
@@ -180,7 +180,7 @@ class Judge:
             return self._ask(self.bench.reference_scorer or self.bench.bare_scorer, rows, line)
 
     @torch.no_grad()
-    def _ask(self, scorer: TokenScorer, rows: Rows, line: Line | None) -> Tensor:
+    def _ask(self, scorer: nn.Module, rows: Rows, line: Line | None) -> Tensor:
         """The log-probability of each answer, (B,), nats."""
         with self.bench.accelerator.autocast():
             logps: Tensor = scorer(rows, line=line).logps

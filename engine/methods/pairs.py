@@ -12,7 +12,7 @@ from engine.data.batching import micro_batches, pad_rows, rows_of_step
 from engine.data.chat import Example
 from engine.data.preferences import Encoded, Pair, encode_pairs, told
 from engine.data.sources import DataError, Table
-from engine.logprobs import Rows, TokenScores
+from engine.logprobs import Rows, TokenScorer, TokenScores
 from engine.loop import Material, Method, Update
 from engine.losses import sft_loss
 from engine.methods.bench import Bench, is_due
@@ -205,7 +205,8 @@ def by_row(logps: Tensor, is_target: Tensor) -> Tensor:
 
 def all_read_lines(bench: Bench) -> bool:
     """Whether policy and reference may be given rows in a line; see packing.py."""
-    return all(scorer.reads_lines() for scorer in (bench.bare_scorer, bench.reference_scorer) if scorer is not None)
+    scorers = [scorer for scorer in (bench.bare_scorer, bench.reference_scorer) if scorer is not None]
+    return all(isinstance(scorer, TokenScorer) and scorer.reads_lines() for scorer in scorers)
 
 
 def _encode(preset: PairPreset, bench: Bench, table: Table, phase: str) -> Encoded:

@@ -16,7 +16,7 @@ from engine.data.left_out import LeftOut, told
 from engine.data.rows import UnusableRow
 from engine.data.sources import DataError, Row, Table
 from engine.data.store import Grouped, StoredExamples
-from engine.logprobs import Rows
+from engine.logprobs import Rows, TokenScorer
 from engine.loop import Material, Method, Update
 from engine.losses import dft_loss, sft_loss
 from engine.methods.bench import Bench, is_due
@@ -109,7 +109,8 @@ def _items(examples: Sequence[Example]) -> Sequence[tuple[Example]]:
 def _packing(preset: SftPreset, bench: Bench) -> Packing:
     """How rows share memory: as the preset says, unless the model reads a line as something else than its rows."""
     wished = preset.sft.packing
-    if wished == "none" or bench.bare_scorer.reads_lines():
+    scorer = bench.bare_scorer
+    if wished == "none" or (isinstance(scorer, TokenScorer) and scorer.reads_lines()):
         return wished
     what = f"sft.packing: {wished} does not fit this architecture's attention; rows are padded instead"
     bench.reporter.notice("info", what, "nothing: the numbers are the same, steps take longer where lengths differ")

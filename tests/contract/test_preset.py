@@ -23,6 +23,10 @@ data: {train: "task:arithmetic"}
 rewards:
   - {kind: verifier}
 """
+REWARD_MODEL = """method: reward_model
+model: {path: some/model}
+data: {train: pairs.jsonl}
+"""
 DPO = """method: dpo
 model: {path: some/model}
 data: {train: pairs.jsonl}
@@ -41,12 +45,12 @@ def faults(text, overrides=None):
     return {fault.dotted: fault for fault in read_draft(text, overrides).faults}
 
 
-@pytest.mark.parametrize("text", [SFT, DPO, GRPO], ids=["sft", "dpo", "grpo"])
+@pytest.mark.parametrize("text", [SFT, REWARD_MODEL, DPO, GRPO], ids=["sft", "reward_model", "dpo", "grpo"])
 def test_a_small_preset_is_whole(text):
     assert read_draft(text).preset is not None
 
 
-@pytest.mark.parametrize("text", [SFT, DPO, GRPO], ids=["sft", "dpo", "grpo"])
+@pytest.mark.parametrize("text", [SFT, REWARD_MODEL, DPO, GRPO], ids=["sft", "reward_model", "dpo", "grpo"])
 def test_the_frozen_text_reads_back_as_the_same_preset(text):
     preset = whole(text)
     frozen = preset_text(preset)
@@ -93,7 +97,8 @@ def test_a_misspelt_method_is_recognised():
 
 
 def test_a_missing_method_is_told_with_those_there_are():
-    assert faults("model: {path: scratch}")["method"].remedy == "choose one of sft, dpo, kto, orpo, simpo, cpo, grpo"
+    methods = "sft, reward_model, dpo, kto, orpo, simpo, cpo, grpo"
+    assert faults("model: {path: scratch}")["method"].remedy == f"choose one of {methods}"
 
 
 @pytest.mark.parametrize(
@@ -194,6 +199,21 @@ def test_the_kin_of_dpo_say_what_they_need(text, keys):
 def test_a_method_without_a_reference_is_not_given_one():
     text = "method: orpo\nmodel: {path: a/b, reference: a/c}\ndata: {train: x.jsonl}\n"
     assert list(faults(text)) == ["model.reference"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "keys"),
+    [
+        ("{kind: lora}", []),
+        ("{kind: dora}", []),
+        ("{kind: lora}}\nreward_model: {freeze: all_but_head", ["reward_model.freeze"]),
+        ("{kind: prompt_tuning, virtual_tokens: 4}", ["model.adapter.kind"]),
+        ("null}\nreward_model: {freeze: backbone, centring: 0.01, margin: false", []),
+    ],
+)
+def test_an_adapter_of_a_reward_model_leaves_the_head_to_learn(settings, keys):
+    text = REWARD_MODEL.replace("some/model}", f"some/model, adapter: {settings}}}")
+    assert list(faults(text)) == keys
 
 
 def test_strings_are_not_taken_for_numbers_nor_numbers_for_text():

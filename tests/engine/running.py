@@ -89,6 +89,11 @@ def grpo(**sections: Any) -> Preset:
     return _checked({"method": "grpo", "grpo": {"beta": 0.1}}, EVERYTHING, OF_GRPO, sections)
 
 
+def reward_model(**sections: Any) -> Preset:
+    """A tiny run of a reward model; each section given is laid over the usual one."""
+    return _checked({"method": "reward_model"}, EVERYTHING, sections)
+
+
 def dpo(**sections: Any) -> Preset:
     """A tiny DPO run; each section given is laid over the usual one."""
     return preferring("dpo", **sections)
@@ -122,6 +127,20 @@ def uneven_pairs(file: Path, count: int = 24) -> Path:
         {"prompt": f"{WORDS[i * 5 % 12]}=", "chosen": WORDS[i % 12], "rejected": WORDS[(i * 7 + 3) % 12]}
         for i in range(count)
         if i % 12 != (i * 7 + 3) % 12
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return file
+
+
+def uneven_rankings(file: Path, count: int = 24) -> Path:
+    """A data file of 2 to 4 answers to each prompt, in order, so that prompts have 1 to 6 pairs."""
+    rows = [
+        {
+            "prompt": f"{WORDS[i * 5 % 12]}=",
+            "answers": [WORDS[(i + 5 * k) % 12] for k in range(2 + i % 3)],
+            "ranks": list(range(2 + i % 3)),
+        }
+        for i in range(count)
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     return file

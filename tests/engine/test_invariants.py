@@ -82,6 +82,27 @@ def test_other_methods_of_pairs_learn_the_same_however_their_batch_is_cut(tmp_pa
         assert max(running.values_of(runs[0], "kl")) > 0.01
 
 
+@pytest.mark.parametrize("adapter", [None, running.LORA], ids=["full", "adapter"])
+def test_a_reward_model_learns_the_same_however_its_batch_is_cut(tmp_path: Path, adapter: Any) -> None:
+    data = {
+        "train": str(running.uneven_rankings(tmp_path / "rankings.jsonl")),
+        "eval": str(tmp_path / "rankings.jsonl"),
+    }
+    training = {"steps": 4, "eval_every": 4}
+    runs = [
+        running.done(
+            tmp_path / f"by-{size}",
+            running.reward_model(
+                data=data, model={"adapter": adapter}, training={"micro_batch_size": size, **training}
+            ),
+        )
+        for size in (8, 3, 1)
+    ]
+    for run in runs[1:]:
+        assert_close_curves(running.curve(run), running.curve(runs[0]), relative=2e-5)
+        running.assert_close_weights(run.final, runs[0].final, relative=5e-5)
+
+
 def test_a_mean_of_means_would_be_noticed(tmp_path: Path) -> None:
     """The rows of the test above are uneven enough: micro-batches weighed alike give another loss."""
     preset = running.sft(data={"train": str(running.uneven_rows(tmp_path / "uneven.jsonl"))}, training={"steps": 1})

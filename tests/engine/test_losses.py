@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from engine.losses import PolicyLoss, grpo_loss, sft_loss
+from engine.losses import PolicyLoss, RewardLoss, bradley_terry_loss, grpo_loss, sft_loss
 
 
 def policy_loss(
@@ -72,6 +72,61 @@ def test_a_micro_batch_without_targets_is_a_zero_that_can_be_differentiated() ->
     assert share.item() == 0.0
     assert weight.grad is not None
     assert weight.grad.tolist() == [0.0] * 3
+
+
+# -------------------------------------------------------------------------------------------------- reward model
+
+
+def reward_loss(
+    chosen: list[float],
+    rejected: list[float],
+    *,
+    margins: list[float] | None = None,
+    weights: list[float] | None = None,
+    centring: float = 0.0,
+    prompts: float = 1.0,
+) -> RewardLoss:
+    count = len(chosen)
+    columns = (chosen, rejected, margins or [0.0] * count, weights or [1.0] * count)
+    better, worse, wide, counts = (torch.tensor(column, dtype=torch.float64) for column in columns)
+    return bradley_terry_loss(better, worse, wide, counts, centring=centring, normaliser=prompts)
+
+
+def test_a_pair_that_scores_alike_costs_log_two() -> None:
+    assert reward_loss([3.0], [3.0]).share.item() == pytest.approx(math.log(2))
+
+
+def test_bradley_terry_is_the_mean_negative_log_probability_of_the_preferences() -> None:
+    # Odds of 3 and of 1/3 for the chosen answer: -(ln 3/4 + ln 1/4) / 2.
+    loss = reward_loss([math.log(3), 0.0], [0.0, math.log(3)], prompts=2)
+    assert loss.share.item() == pytest.approx(-(math.log(0.75) + math.log(0.25)) / 2)
+    assert loss.per_pair.tolist() == pytest.approx([-math.log(0.75), -math.log(0.25)])
+
+
+def test_a_margin_is_taken_off_the_difference() -> None:
+    assert reward_loss([2.5], [1.0], margins=[1.5]).share.item() == pytest.approx(math.log(2))
+
+
+def test_centring_costs_the_square_of_the_sum_and_moves_no_difference() -> None:
+    # ln 2 + 0.01 (3 + 3)².
+    assert reward_loss([3.0], [3.0], centring=0.01).share.item() == pytest.approx(math.log(2) + 0.36)
+    assert reward_loss([1.0], [-1.0], centring=0.01).share.item() == reward_loss([1.0], [-1.0]).share.item()
+
+
+def test_weights_let_three_pairs_of_a_prompt_count_as_one() -> None:
+    pairs = reward_loss([1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 3.0], weights=[1 / 3] * 3 + [1.0], prompts=2)
+    two = reward_loss([1.0, 1.0], [0.0, 3.0], prompts=2)
+    assert pairs.share.item() == pytest.approx(two.share.item(), rel=1e-6)
+
+
+def test_bradley_terry_pushes_by_how_wrong_the_scores_are() -> None:
+    """The gradient is -sigma(r_rejected - r_chosen) for the chosen answer and its opposite for the other."""
+    chosen, rejected = torch.tensor([0.0], requires_grad=True), torch.tensor([math.log(3)], requires_grad=True)
+    zero, one = torch.zeros(1), torch.ones(1)
+    bradley_terry_loss(chosen, rejected, zero, one, centring=0.0, normaliser=1).share.backward()
+    assert chosen.grad is not None
+    assert rejected.grad is not None
+    assert (chosen.grad.item(), rejected.grad.item()) == pytest.approx((-0.75, 0.75))
 
 
 # ---------------------------------------------------------------------------------------------------------- GRPO

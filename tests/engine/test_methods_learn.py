@@ -43,6 +43,26 @@ def test_sft_lowers_the_loss_and_raises_the_accuracy_on_sums(pupil: RunDir) -> N
 
 
 @pytest.mark.slow
+def test_a_reward_model_learns_to_score_right_sums_above_wrong_ones(tmp_path: Path) -> None:
+    preset = running.reward_model(
+        model={"scratch": SCRATCH},
+        data={"train": SUMS, "eval": HELD_OUT, "max_length": 16},
+        optimizer={"learning_rate": 3e-3, "warmup_steps": 5},
+        training={"steps": 60, "batch_size": 32, "eval_every": 60, "checkpoint_every": 0},
+        reward_model={"centring": 0.01},
+    )
+    run = running.done(tmp_path / "run", preset)
+    loss, accuracy = running.values_of(run, "loss"), running.values_of(run, "accuracy")
+    assert mean(loss[-5:]) < 0.5 * mean(loss[:5])
+    assert mean(accuracy[:3]) < 0.7
+    assert mean(accuracy[-5:]) > 0.9
+    [measured] = running.of_kind(run, events.Evaluation)
+    assert measured.values["eval_accuracy"] > 0.9
+    assert measured.values["eval_auc"] > 0.9
+    assert abs(measured.values["eval_mean_reward"]) < 0.5
+
+
+@pytest.mark.slow
 def test_dpo_learns_to_tell_right_sums_from_wrong_ones(pupil: RunDir, tmp_path: Path) -> None:
     preset = running.dpo(
         model={"path": str(pupil.path), "scratch": None},

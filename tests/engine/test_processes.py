@@ -111,6 +111,19 @@ def test_two_processes_give_the_kto_curve_of_one_with_the_divergence_of_the_whol
     assert measured[0] == pytest.approx(measured[1], rel=1e-4, abs=1e-5)
 
 
+def test_two_processes_give_the_curve_and_the_measures_of_a_reward_model_of_one(tmp_path: Path) -> None:
+    """Of prompts with 1 to 6 pairs each, so that the processes compare other numbers of answers."""
+    rankings = str(running.uneven_rankings(tmp_path / "rankings.jsonl", 23))
+    training = {"micro_batch_size": 3, "steps": 4, "eval_every": 2}
+    preset = running.reward_model(data={"train": rankings, "eval": rankings}, training=training)
+    one, two = running.done(tmp_path / "one", preset), with_two(tmp_path, preset)
+    same = ["loss", "grad_norm", "accuracy", "margin", "min_reward", "mean_reward", "max_reward", "num_tokens"]
+    assert_same_curve(two, one, same)
+    measured = [running.of_kind(run, events.Evaluation)[-1].values for run in (two, one)]
+    assert measured[0] == pytest.approx(measured[1], rel=1e-5, abs=1e-6)
+    running.assert_close_weights(two.final, one.final, relative=1e-4)
+
+
 def test_two_processes_give_the_grpo_curve_of_one_with_the_same_answers(tmp_path: Path) -> None:
     sections = uneven(tmp_path, training={"micro_batch_size": 3, "steps": 4}, grpo={"beta": 0.1, "iterations": 2})
     preset = running.grpo(**sections)

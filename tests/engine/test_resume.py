@@ -24,6 +24,10 @@ RUNS: dict[str, Preset] = {
         sft={"sample_every": 3, "samples": 4, "sample_tokens": 4},
     ),
     "sft of an adapter with dropout": running.sft(model={"adapter": DROPOUT}),
+    "reward model with held-out pairs": running.reward_model(
+        data={"eval": {**running.SUMS, "seed": 2, "rows": 10}}, training={"eval_every": 2}
+    ),
+    "reward model of an adapter": running.reward_model(model={"adapter": DROPOUT}, reward_model={"centring": 0.01}),
     "dpo with a frozen copy and held-out pairs": running.dpo(
         data={"eval": {**running.SUMS, "seed": 2, "rows": 10}}, training={"eval_every": 2}
     ),

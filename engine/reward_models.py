@@ -1,0 +1,207 @@
+"""Reward models: a decoder or an encoder whose head gives one number for a whole text; from hub, folder, GGUF, run or
+scratch, as policies are.
+
+A decoder gives its score at the last token, an encoder at [CLS]. Both are transformers' `…ForSequenceClassification`,
+so what is saved opens anywhere and gives the same numbers.
+"""
+
+from dataclasses import dataclass
+from inspect import signature
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as OF_MASKED_WORDS
+
+from engine.adapters import add_adapter
+from engine.contract import settings
+from engine.contract.preset import RewardModelPreset
+from engine.data.byte_tokenizer import PAD
+from engine.logprobs import Rows, takes_positions
+from engine.models import ModelError, Policy, check_vocabulary, is_adapter, keep_base, locate, open_model
+
+#: What architectures call the layer that gives the number.
+HEADS = ("score", "classifier")
+
+
+def load_reward_model(preset: RewardModelPreset, *, device: torch.device, dtype: torch.dtype, base: Path) -> Policy:
+    """Load or build what `preset.model` names, with a head for one number, its adapter, and what is to learn.
+
+    A head that the model does not have yet is drawn by seed. A weight that is trained is kept in float32; a frozen one
+    under an adapter in `dtype`. base: where that frozen model is kept if nothing else could open it by a name.
+    Raises ModelError.
+    """
+    own, adapter = preset.model, preset.model.adapter
+    with torch.random.fork_rng():
+        torch.manual_seed(preset.seed)
+        model, tokenizer = _open(own, dtype=torch.float32 if adapter is None else dtype, seed=preset.seed)
+        check_vocabulary(model, tokenizer)
+        has_grown = not is_encoder(model) and _pad_apart(model, tokenizer)
+        head = _head(model)
+        getattr(model, head).float()
+        model.to(device)  # type: ignore[arg-type]
+        if adapter is None:
+            _freeze(model, head, preset.reward_model.freeze)
+            return Policy(model, tokenizer, has_adapter=False)
+        path = Path(own.path)
+        if has_grown or own.path == "scratch" or path.is_file() or is_adapter(locate(own.path)):
+            keep_base(model, tokenizer, base)
+        wrapped = add_adapter(model, adapter, tokenizer, seed=preset.seed, head=head)
+        return Policy(wrapped, tokenizer, has_adapter=True)
+
+
+def is_encoder(model: nn.Module) -> bool:
+    """Whether a model of this type reads in both directions and sums a text up at its first token."""
+    config: PreTrainedConfig = _unwrapped(model).config
+    return config.model_type in OF_MASKED_WORDS and not config.is_encoder_decoder
+
+
+class Rewards(NamedTuple):
+    """rewards: (B,), one score a row, with gradient."""
+
+    rewards: Tensor
+
+
+class RewardScorer(nn.Module):
+    """Scores whole texts. This is the module that `accelerate` wraps, so gradients of every process meet.
+
+    Where a text ends is read from the mask, never from the pad's id, so it does not matter which token pads, nor on
+    which side. A row's targets are its answer: to an encoder that knows segments, the second.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self._end = split_end(model)
+
+    def forward(self, rows: Rows) -> Rewards:
+        if self._end is None:
+            logits: Tensor = self.model(**_inputs(rows), **_segments(self.model, rows)).logits
+            return Rewards(logits[:, 0].float())
+        return Rewards(self._end(rows))
+
+
+@dataclass(frozen=True)
+class End:
+    """The way from a decoder's hidden state at the last token of each row to its score.
+
+    Not a module: its parts belong to the model, and a second registration would list the weights twice.
+    """
+
+    backbone: nn.Module
+    score: nn.Module
+
+    def __call__(self, rows: Rows) -> Tensor:
+        """(B,) scores, in float32: bfloat16 tells apart 3 digits, and pairs differ in less."""
+        positions = (rows.is_token.long().cumsum(dim=1) - 1).clamp(min=0)
+        where = {"position_ids": positions} if takes_positions(self.backbone) else {}
+        hidden = self.backbone(**_inputs(rows), **where, use_cache=False).last_hidden_state  # (B, T, width)
+        at_end = hidden[torch.arange(len(hidden), device=hidden.device), last_tokens(rows.is_token)]
+        with torch.autocast(hidden.device.type, enabled=False):
+            score: Tensor = self.score(at_end.float())
+        return score.squeeze(-1)
+
+
+def last_tokens(is_token: Tensor) -> Tensor:
+    """Index of the last real token of each row, (B,), with padding on either side. is_token: (B, T)."""
+    places = torch.arange(is_token.shape[1], device=is_token.device)
+    return (places * is_token).argmax(dim=1)
+
+
+def split_end(model: nn.Module) -> End | None:
+    """A decoder's way to its score; None for an encoder, and where it cannot be told apart: those sum up by themselves.
+
+    Architectures differ, so the split is believed only after it has given the model's own score of a few tokens.
+    """
+    base = _unwrapped(model)
+    backbone = getattr(base, getattr(base, "base_model_prefix", "") or "", None)
+    score = getattr(base, "score", None)
+    if is_encoder(base) or not isinstance(backbone, nn.Module) or not isinstance(score, nn.Module):
+        return None
+    end = End(backbone, score)
+    return end if _agrees(base, end) else None
+
+
+@torch.no_grad()
+def _agrees(base: Any, end: End) -> bool:
+    pad = base.config.get_text_config().pad_token_id
+    device, dtype = base.device, next(end.backbone.parameters()).dtype
+    ids = torch.tensor([[i for i in range(5) if i != pad][:4]], device=device)
+    try:
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+            whole = base(input_ids=ids, use_cache=False).logits[:, 0]
+            split = end(Rows(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros_like(ids, dtype=torch.bool)))
+    except (AttributeError, TypeError, RuntimeError):
+        return False
+    return bool(torch.allclose(whole.float(), split, rtol=1e-2 if dtype != torch.float32 else 1e-3, atol=1e-2))
+
+
+def _unwrapped(model: nn.Module) -> Any:
+    unwrap = getattr(model, "get_base_model", None)  # peft's wrapper has one
+    return model if unwrap is None else unwrap()
+
+
+def _inputs(rows: Rows) -> dict[str, Tensor]:
+    return {"input_ids": rows.input_ids, "attention_mask": rows.is_token.long()}
+
+
+def _segments(model: nn.Module, rows: Rows) -> dict[str, Tensor]:
+    """Which tokens are the answer's, for an encoder that was trained with two segments."""
+    base = _unwrapped(model)
+    takes_segments = "token_type_ids" in signature(type(base).forward).parameters
+    knows_two = getattr(base.config, "type_vocab_size", 0) > 1
+    return {"token_type_ids": rows.is_target.long()} if takes_segments and knows_two else {}
+
+
+def _open(preset: settings.Model, *, dtype: torch.dtype, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    auto = AutoModelForSequenceClassification
+    try:
+        return open_model(preset, dtype=dtype, seed=seed, auto=auto, num_labels=1)
+    except RuntimeError as error:
+        if "mismatched" not in str(error):
+            raise
+        remedy = "use the model that it was made from, or a reward model"
+        raise ModelError(f"model.path: {preset.path} has a head for another number of labels; {remedy}") from error
+
+
+def _head(model: PreTrainedModel) -> str:
+    found = next((name for name in HEADS if isinstance(getattr(model, name, None), nn.Module)), None)
+    if found is None:
+        raise ModelError(
+            f"model.path: a {model.config.model_type} model has no head that gives one score; "
+            "use a decoder such as Llama, Qwen or GPT-2, or an encoder of the BERT family"
+        )
+    return found
+
+
+def _freeze(model: PreTrainedModel, head: str, what: str) -> None:
+    """Keep part of the model as it was loaded; beside the head, `backbone` lets the pooler before it learn."""
+    if what == "all_but_head":
+        model.requires_grad_(False)
+        getattr(model, head).requires_grad_(True)
+    elif what == "backbone":
+        backbone: Any = getattr(model, model.base_model_prefix)
+        backbone.requires_grad_(False)
+        pooler = getattr(backbone, "pooler", None)
+        if pooler is not None:
+            pooler.requires_grad_(True)
+
+
+def _pad_apart(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Let a token pad that ends no text. Returns whether the embeddings had to grow for it.
+
+    transformers takes a text to end at its last token that is not the pad. Where the end token pads, it would score
+    one token too early; training would not notice, but whoever opens the model would get other numbers.
+    """
+    end = tokenizer.eos_token
+    if tokenizer.pad_token is None or tokenizer.pad_token == end:
+        others = [tokenizer.unk_token, tokenizer.bos_token, *tokenizer.all_special_tokens]
+        spare = next((token for token in others if token is not None and token != end), PAD)
+        tokenizer.add_special_tokens({"pad_token": spare})
+    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    has_grown = len(tokenizer) > int(model.get_input_embeddings().weight.size(0))  # type: ignore[operator]
+    if has_grown:
+        model.resize_token_embeddings(len(tokenizer))
+    return has_grown
