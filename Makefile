@@ -1,6 +1,8 @@
 # Every target sets up what it needs first; only the first time takes minutes.
 WORKSPACE ?= $(HOME)/Plumbline
 ARGS ?=
+# More than two fight over the processor in what the tests time, and each holds a gigabyte.
+WORKERS ?= 2
 export PYTHON
 
 .DEFAULT_GOAL := help
@@ -18,10 +20,10 @@ run:
 
 test:
 	@.ci/setup test
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: lint
-	@.venv/bin/python -m pytest -m "not slow and not real_model and not oracle" $(ARGS)
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not real_model and not oracle" $(ARGS)
 
 lint:
 	@.ci/setup test
