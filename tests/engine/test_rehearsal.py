@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,21 @@ from engine.contract.findings import Finding, Report
 from engine.contract.preset import Preset
 from engine.data.byte_tokenizer import byte_tokenizer
 from engine.data.chat import Example
+from engine.data.formats import canonical
 from engine.data.left_out import Origin
 from engine.data.sources import Table
+from engine.logprobs import TokenScorer
 from engine.loop import Material, Method, Update
 from engine.methods import METHODS
+from engine.models import Policy
 from engine.rehearsal import __main__ as check_process
 from engine.rehearsal import step as step_module
 from engine.rehearsal.looking import Reading, look
 from engine.rehearsal.pieces import SHOWN, pieces, seen, spans
 from engine.rehearsal.step import TooLarge, rehearse
+from engine.reward_models import RewardScorer
 from tests.engine import running
-from tests.tiny import CHATML, bench_of, tiny_policy
+from tests.tiny import CHATML, bench_of, tiny_policy, tiny_reward_model, with_lora
 
 TOKENIZER = byte_tokenizer()
 END = TOKENIZER.eos_token_id
@@ -377,7 +382,11 @@ def bits_of(state: dict[str, Tensor]) -> dict[str, bytes]:
     return {name: tensor.detach().numpy().tobytes() for name, tensor in state.items()}
 
 
-PRESETS = {name: partial(running.preferring, name) for name in METHODS} | {"sft": running.sft, "grpo": running.grpo}
+PRESETS = {name: partial(running.preferring, name) for name in METHODS} | {
+    "sft": running.sft,
+    "reward_model": running.reward_model,
+    "grpo": running.grpo,
+}
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -388,8 +397,9 @@ def test_a_rehearsed_step_changes_no_bit_of_weights_gradients_or_random_numbers(
     adapter = {"adapter": {**running.LORA, "dropout": 0.5}} if lora else {}
     preset = PRESETS[name](model={**running.EVERYTHING["model"], **adapter})
     rows = [{"prompt": f"{n}+1=", "completion": "12", "chosen": "12", "rejected": "3" * n} for n in range(1, 9)]
-    policy = tiny_policy(lora=True, dropout=0.5) if lora else with_reference()
-    bench = bench_of(policy, tmp_path, train=rows)
+    policy = policy_for(name, lora=lora)
+    scores = RewardScorer if name == "reward_model" else TokenScorer
+    bench = bench_of(policy, tmp_path, train=[canonical(row, name) for row in rows], scores=scores)
     method = METHODS[name](preset, bench)
     assert method.material is not None
     optimizer = optimizer_of(preset, policy.model)
@@ -406,9 +416,15 @@ def test_a_rehearsed_step_changes_no_bit_of_weights_gradients_or_random_numbers(
     assert not bench.reporter._run.rollouts.exists()
 
 
-def with_reference() -> Any:
-    policy, other = tiny_policy(), tiny_policy()
-    return type(policy)(policy.model, policy.tokenizer, has_adapter=False, reference=other.model)
+def policy_for(name: str, *, lora: bool) -> Policy:
+    if name == "reward_model":
+        model: nn.Module = tiny_reward_model()
+        if lora:
+            model = with_lora(model, dropout=0.5, task_type="SEQ_CLS", modules_to_save=["score"])  # type: ignore[arg-type]
+        return Policy(model, byte_tokenizer(), has_adapter=lora)
+    if lora:
+        return tiny_policy(lora=True, dropout=0.5)
+    return replace(tiny_policy(), reference=tiny_policy().model)
 
 
 def modes_of(model: nn.Module) -> list[bool]:

@@ -21,7 +21,7 @@ from engine.methods.kto import kto
 from engine.models import Policy
 from engine.tally import Tally
 from tests.engine.test_trl_dpo import assert_same_values, policy_of, theirs_of
-from tests.engine.test_trl_parity import gradients, largest_difference, largest_relative_error
+from tests.engine.test_trl_parity import STEADY, gradients, largest_difference, largest_relative_error, steadied
 from tests.tiny import FAMILIES, Untouched, bench_of, tiny_model, with_lora
 
 pytestmark = pytest.mark.oracle
@@ -152,14 +152,22 @@ def test_three_steps_are_trls(tmp_path: Path) -> None:
     start = tiny_model(seed=2)
     policy = Policy(copy.deepcopy(start), byte_tokenizer(), has_adapter=False, reference=copy.deepcopy(start))
     how: dict[str, Any] = {"learning_rate": 3e-4, "warmup_steps": 1, "weight_decay": 0.1, "max_grad_norm": 0.5}
-    trainer = trl_kto(copy.deepcopy(start), tmp_path / "trl", ROWS, reference=copy.deepcopy(start), max_steps=3, **how)
+    trainer = trl_kto(
+        copy.deepcopy(start),
+        tmp_path / "trl",
+        ROWS,
+        reference=copy.deepcopy(start),
+        max_steps=3,
+        adam_epsilon=STEADY,
+        **how,
+    )
     trainer.train()
     preset = preset_of(training={"steps": 3}, optimizer=how)
     bench = bench_of(policy, tmp_path / "ours", train=ROWS)
     train(
         kto(preset, bench),
         scorer=bench.scorer,
-        optimizer=bench.accelerator.prepare(optimizer_of(preset, policy.model)),
+        optimizer=bench.accelerator.prepare(steadied(optimizer_of(preset, policy.model))),
         accelerator=bench.accelerator,
         settings=preset.optimizer,
         steps=3,

@@ -139,6 +139,18 @@ def test_three_steps_of_sft_are_trls(family: str, accumulation: int, tmp_path: P
     assert largest_difference(policy.model, trainer.model) < 1e-6 < 1e-4 < moved
 
 
+#: Adam's epsilon where ours and TRL's take steps with gradients that are partly zero but for rounding: the usual 1e-8
+#: would blow those up to a step of full size, one way or the other by the processor's whim.
+STEADY = 1e-4
+
+
+def steadied(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The optimiser with that epsilon; TRL's gets it as `adam_epsilon`."""
+    for group in optimizer.param_groups:
+        group["eps"] = STEADY
+    return optimizer
+
+
 def largest_difference(model: nn.Module, other: nn.Module) -> float:
     """Of any parameter between two models of the same shape, where its gradient is more than rounding.
 

@@ -20,7 +20,7 @@ from engine.methods.bench import Bench
 from engine.models import Policy
 from engine.tally import Mean, Tally
 from tests.engine.test_trl_dpo import ROWS
-from tests.engine.test_trl_parity import gradients, largest_difference, largest_relative_error
+from tests.engine.test_trl_parity import STEADY, gradients, largest_difference, largest_relative_error, steadied
 from tests.tiny import FAMILIES, Untouched, bench_of, tiny_model, with_lora
 
 pytestmark = [
@@ -144,14 +144,14 @@ def test_three_steps_are_trls(case: str, tmp_path: Path) -> None:
     start = tiny_model(seed=2)
     policy = Policy(copy.deepcopy(start), byte_tokenizer(), has_adapter=False)
     how: dict[str, Any] = {"learning_rate": 3e-4, "warmup_steps": 1, "weight_decay": 0.1, "max_grad_norm": 0.5}
-    trainer = trl_of(kind, copy.deepcopy(start), tmp_path / "trl", max_steps=3, **how, **settings)
+    trainer = trl_of(kind, copy.deepcopy(start), tmp_path / "trl", max_steps=3, adam_epsilon=STEADY, **how, **settings)
     trainer.train()
     preset = preset_of(method, {**own, "sample_every": 0}, training={"steps": 3}, optimizer=how)
     bench = bench_of(policy, tmp_path / "ours", train=ROWS)
     train(
         METHODS[method](preset, bench),
         scorer=bench.scorer,
-        optimizer=bench.accelerator.prepare(optimizer_of(preset, policy.model)),
+        optimizer=bench.accelerator.prepare(steadied(optimizer_of(preset, policy.model))),
         accelerator=bench.accelerator,
         settings=preset.optimizer,
         steps=3,

@@ -27,7 +27,7 @@ from engine.models import Policy
 from engine.reward_models import RewardScorer
 from engine.tally import Mean
 from tests.engine.test_chat import chat_tokenizer
-from tests.engine.test_trl_parity import gradients, largest_difference, largest_relative_error
+from tests.engine.test_trl_parity import STEADY, gradients, largest_difference, largest_relative_error, steadied
 from tests.tiny import FAMILIES, Untouched, bench_of, random_ids, tiny_reward_model, with_lora
 
 pytestmark = pytest.mark.oracle
@@ -249,7 +249,13 @@ def test_three_steps_of_a_reward_model_are_trls(family: str, lora: bool, tmp_pat
     how: dict[str, Any] = {"learning_rate": 1e-3, "warmup_steps": 1, "weight_decay": 0.1, "max_grad_norm": 0.5}
     rows = rows_for(family)
     trainer = trl_reward(
-        copy.deepcopy(start), tmp_path / "trl", rows, max_steps=3, center_rewards_coefficient=0.01, **how
+        copy.deepcopy(start),
+        tmp_path / "trl",
+        rows,
+        max_steps=3,
+        center_rewards_coefficient=0.01,
+        adam_epsilon=STEADY,
+        **how,
     )
     trainer.train()
     preset = preset_of(training={"steps": 3}, optimizer=how, centring=0.01)
@@ -257,7 +263,7 @@ def test_three_steps_of_a_reward_model_are_trls(family: str, lora: bool, tmp_pat
     train(
         reward_model(preset, bench),
         scorer=bench.scorer,
-        optimizer=bench.accelerator.prepare(optimizer_of(preset, model)),
+        optimizer=bench.accelerator.prepare(steadied(optimizer_of(preset, model))),
         accelerator=bench.accelerator,
         settings=preset.optimizer,
         steps=3,

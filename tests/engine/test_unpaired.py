@@ -52,7 +52,7 @@ def test_rows_of_no_use_are_left_out_with_the_reason() -> None:
         "an answer is empty": [2],
         "nothing of the answer fits into 16 tokens": [3],
         "nothing stands before the answer": [4],
-        "both answers are the same within 16 tokens": [5],
+        "both answers are the same": [5],
     }
 
 

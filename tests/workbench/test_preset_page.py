@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QTextCursor, QWheelEvent
-from PySide6.QtWidgets import QApplication, QPushButton
+from PySide6.QtWidgets import QApplication, QComboBox, QPushButton
 from pytestqt.qtbot import QtBot
 
 from engine.contract.faults import Fault
@@ -158,8 +158,9 @@ def test_a_section_opens_once_its_sibling_allows_it(page: PresetPage, qtbot: QtB
 
 
 def test_the_method_changes_the_sections_and_keeps_what_is_common(page: PresetPage, qtbot: QtBot) -> None:
-    button = next(b for b in row(page, "method").findChildren(QPushButton) if b.text() == "sft")
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    methods = row(page, "method").entry()
+    assert isinstance(methods, QComboBox)
+    qtbot.keyClick(methods, Qt.Key.Key_Home)
     assert page.draft.preset is not None
     assert "learning_rate: 1e-4" in page.text.text
     assert "rewards" not in page.text.text
