@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from engine.contract import settings
+from engine.contract import online_settings, settings
 from engine.data.batching import mix
 from engine.data.chat import ChatEncoder
 from engine.data.sources import Row
@@ -79,7 +79,7 @@ class Sampler:
     policy: Policy
     encoder: ChatEncoder
     system_prompt: str | None
-    how: settings.Rollout
+    how: online_settings.Rollout
     seed: int
     greedy: bool
     batch_size: int

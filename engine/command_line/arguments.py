@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.contract import settings
+from engine.contract import online_settings, settings
 from engine.contract.faults import Fault, PresetError
 from engine.contract.preset import load_preset
 from engine.contract.run_dir import RunDir, is_run_dir
@@ -83,12 +83,12 @@ def add_sampling(command: argparse.ArgumentParser, *, count: int) -> None:
     command.add_argument("--batch-size", type=whole(1), default=16, metavar="N", help="answers written at once")
 
 
-def rollout_of(options: argparse.Namespace, *, longest: int) -> settings.Rollout:
+def rollout_of(options: argparse.Namespace, *, longest: int) -> online_settings.Rollout:
     """How answers are drawn, as a preset would say it. Greedy answers are all alike, so one is enough.
 
     longest: the length of an answer where nobody said.
     """
-    return settings.Rollout(
+    return online_settings.Rollout(
         completions_per_prompt=1 if options.greedy else options.count,
         max_new_tokens=options.max_new_tokens or longest,
         temperature=options.temperature,

@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from engine.contract import faults, settings
+from engine.contract import crossed, faults, online_settings, settings
 from engine.contract.faults import Fault, PresetError
-from engine.contract.metrics import describe
 from engine.contract.settings import STRICT, setting
 from engine.contract.strict_yaml import YamlError, dump_yaml, load_yaml
 
@@ -104,9 +103,11 @@ class GrpoPreset(BaseModel, **STRICT):
     data: settings.Data
     optimizer: settings.Optimizer = settings.Optimizer()
     training: settings.Training = settings.Training()
-    rollout: settings.Rollout = settings.Rollout()
-    rewards: list[settings.Reward] = setting(help="what an answer is worth: a weighted sum of parts", min_length=1)
-    grpo: settings.Grpo = settings.Grpo()
+    rollout: online_settings.Rollout = online_settings.Rollout()
+    rewards: list[online_settings.Reward] = setting(
+        help="what an answer is worth: a weighted sum of parts", min_length=1
+    )
+    grpo: online_settings.Grpo = online_settings.Grpo()
 
 
 Preset = SftPreset | RewardModelPreset | DpoPreset | KtoPreset | OrpoPreset | SimpoPreset | CpoPreset | GrpoPreset
@@ -122,10 +123,6 @@ PRESETS: dict[str, type[Preset]] = {
     "cpo": CpoPreset,
     "grpo": GrpoPreset,
 }
-
-#: Losses of `dpo` that know of label_smoothing, and those that compare the pairs of a batch with each other.
-SMOOTHED = ("sigmoid", "robust", "exo_pair", "aot", "aot_unpaired")
-WHOLE_BATCH = ("aot", "aot_unpaired")
 
 
 @dataclass(frozen=True)
@@ -233,7 +230,7 @@ def _crossed(preset: Preset) -> list[Fault]:
     if model.quantization != "none" and model.adapter is None:
         remedy = "add model.adapter, or set quantization to none"
         found.append(Fault(("model", "quantization"), model.quantization, "cannot train all weights", remedy))
-    found += _crossed_adapter(preset) + _crossed_data(preset.data)
+    found += crossed.of_adapter(model, training) + crossed.of_data(preset.data)
     if training.batch_size % training.processes:
         given = f"{training.batch_size} rows over {training.processes} processes"
         found.append(Fault(("training", "batch_size"), given, "cannot be shared evenly", "use a multiple of processes"))
@@ -243,16 +240,16 @@ def _crossed(preset: Preset) -> list[Fault]:
     if isinstance(preset, GrpoPreset) and preset.rollout.completions_per_prompt < 2:
         remedy = "use 2 or more"
         found.append(Fault(("rollout", "completions_per_prompt"), "1", "leaves nothing to compare with", remedy))
-    return [*found, *_crossed_early_stopping(preset), *_crossed_method(preset)]
+    return [*found, *crossed.of_early_stopping(training, preset.data), *_crossed_method(preset)]
 
 
 def _crossed_method(preset: Preset) -> list[Fault]:
     """Faults of the section that is the method's own."""
     match preset:
         case RewardModelPreset():
-            return _crossed_reward_model(preset)
+            return crossed.of_reward_model(preset.model.adapter, preset.reward_model)
         case DpoPreset():
-            return _crossed_dpo(preset)
+            return crossed.of_dpo(preset.dpo, preset.training)
         case CpoPreset() if preset.cpo.label_smoothing and preset.cpo.loss != "sigmoid":
             key, given = ("cpo", "label_smoothing"), str(preset.cpo.label_smoothing)
             return [Fault(key, given, f"has no effect on {preset.cpo.loss}", "set it to 0, or choose sigmoid")]
@@ -262,93 +259,6 @@ def _crossed_method(preset: Preset) -> list[Fault]:
     return []
 
 
-def _crossed_early_stopping(preset: Preset) -> list[Fault]:
-    """Faults of waiting for a measure that nobody takes, or of which nobody knows when it is better."""
-    wish, found = preset.training.early_stopping, []
-    if wish is None:
-        return []
-    if describe(wish.metric).direction == "none":
-        problem = "is no measure with a better and a worse"
-        found.append(Fault(("training", "early_stopping", "metric"), wish.metric, problem, "try eval_loss"))
-    is_held_out = preset.data.eval is not None or preset.data.eval_share > 0
-    if wish.metric.startswith("eval_") and not is_held_out:
-        found.append(Fault(("data", "eval"), "null", "is missing, and early_stopping waits for it", "name a source"))
-    if wish.metric.startswith("eval_") and not preset.training.eval_every:
-        remedy = "set it to a tenth of training.steps or so"
-        found.append(Fault(("training", "eval_every"), "0", "never measures what early_stopping waits for", remedy))
-    return found
-
-
 def _compares(preset: Preset) -> bool:
     """Whether the policy is compared with a reference."""
     return isinstance(preset, DpoPreset | KtoPreset) or (isinstance(preset, GrpoPreset) and preset.grpo.beta > 0)
-
-
-def _crossed_adapter(preset: Preset) -> list[Fault]:
-    """Settings of an adapter that its kind does not have; one that says no more than the default is let be."""
-    adapter = preset.model.adapter
-    if adapter is None:
-        return []
-    found = []
-    for name, field in settings.Adapter.model_fields.items():
-        about = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        wanted = str(about.get("needs") or f"kind={adapter.kind}").removeprefix("kind=").split("|")
-        value = getattr(adapter, name)
-        if adapter.kind not in wanted and value != field.default:
-            problem, remedy = f"has no effect on {adapter.kind}", f"leave it out, or use one of {', '.join(wanted)}"
-            found.append(Fault(("model", "adapter", name), faults.shown(value), problem, remedy))
-    if adapter.kind == "prefix_tuning" and preset.training.gradient_checkpointing:
-        key, problem = ("training", "gradient_checkpointing"), "would compute without the prefix"
-        found.append(Fault(key, "true", problem, "set it to false, or use prompt_tuning or lora"))
-    return found
-
-
-def _crossed_data(data: settings.Data) -> list[Fault]:
-    """Faults of sources that do not go together."""
-    found = []
-    if data.eval is not None and data.eval_share:
-        remedy = "give one of them: a source of its own, or a share of the training prompts"
-        found.append(Fault(("data", "eval_share"), str(data.eval_share), "stands beside data.eval", remedy))
-    given = [source.weight is not None for source in data.train]
-    if any(given) and not all(given):
-        where = ("data", "train", given.index(False), "weight")
-        found.append(Fault(where, "", "is missing, as other sources have one", "give every source a weight, or none"))
-    return found
-
-
-def _crossed_reward_model(preset: RewardModelPreset) -> list[Fault]:
-    """Faults of an adapter that does not go with a head."""
-    found = []
-    adapter, freeze = preset.model.adapter, preset.reward_model.freeze
-    if adapter is not None and freeze != "nothing":
-        problem = "has no effect beside an adapter, which freezes all but itself and the head"
-        found.append(Fault(("reward_model", "freeze"), freeze, problem, "set it to nothing"))
-    if adapter is not None and not adapter.is_low_rank:
-        problem = "leaves no way to learn the head that gives the score"
-        found.append(Fault(("model", "adapter", "kind"), adapter.kind, problem, "use lora, dora or rslora"))
-    return found
-
-
-def _crossed_dpo(preset: DpoPreset) -> list[Fault]:
-    """Faults of a loss that needs something of other settings."""
-    found = []
-    own, training = preset.dpo, preset.training
-    smoothing, given = ("dpo", "label_smoothing"), str(own.label_smoothing)
-    if own.losses and own.loss != "sigmoid":
-        found.append(
-            Fault(("dpo", "loss"), own.loss, "is not used beside dpo.losses", "name it there, or leave it out")
-        )
-    if own.label_smoothing and not set(own.kinds) & set(SMOOTHED):
-        remedy = f"set it to 0, or choose one of {', '.join(SMOOTHED)}"
-        found.append(Fault(smoothing, given, f"has no effect on {', '.join(own.kinds)}", remedy))
-    if "exo_pair" in own.kinds and not own.label_smoothing:
-        found.append(Fault(smoothing, given, "should be greater than 0 for exo_pair", "try 0.1"))
-    if sorting := [kind for kind in own.kinds if kind in WHOLE_BATCH]:
-        problem = f"{sorting[0]} sorts the pairs of a batch, so it needs them in one process and in memory at once"
-        if training.processes > 1:
-            found.append(Fault(("training", "processes"), str(training.processes), problem, "use 1"))
-        size = training.micro_batch_size
-        if size == "auto" or size < training.batch_size:
-            remedy = f"set it to training.batch_size, {training.batch_size}"
-            found.append(Fault(("training", "micro_batch_size"), str(size), problem, remedy))
-    return found

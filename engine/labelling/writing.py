@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from engine.contract import settings
+from engine.contract import online_settings, settings
 from engine.contract.labels import Candidate, Item
 from engine.contract.labels_recipe import Writer, Written
 from engine.data.chat import ChatEncoder
@@ -25,7 +25,7 @@ class Author:
         self.writer = writer
         self._policy = policy
         self._encoder = ChatEncoder(policy.tokenizer, system_prompt=writer.system_prompt)
-        self._rollout = settings.Rollout(
+        self._rollout = online_settings.Rollout(
             max_new_tokens=writer.max_new_tokens,
             temperature=writer.temperature,
             top_p=writer.top_p,

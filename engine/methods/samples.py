@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from engine.contract.online_settings import Rollout as RolloutSettings
 from engine.contract.rollouts import Completion
-from engine.contract.settings import Rollout as RolloutSettings
 from engine.data.batching import mix
 from engine.data.sources import TASK, Row, Table
 from engine.methods.bench import Bench

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from engine.contract import settings
+from engine.contract import online_settings
 from engine.data.sources import TASK, Row
 from engine.data.tasks import Task
 
@@ -29,7 +29,7 @@ class RewardError(ValueError):
 class RewardSum:
     """Scores answers by the parts of a preset."""
 
-    def __init__(self, parts: Sequence[settings.Reward], tasks: dict[str, Task]) -> None:
+    def __init__(self, parts: Sequence[online_settings.Reward], tasks: dict[str, Task]) -> None:
         self._parts = [(name, part.weight, BUILDERS[type(part)](part, tasks)) for name, part in _named(parts)]
 
     def score(self, row: Row, answer: str, length: int) -> Reward:
@@ -38,7 +38,7 @@ class RewardSum:
         return Reward(sum(weight * values[name] for name, weight, _ in self._parts), values)
 
 
-def _named(parts: Sequence[settings.Reward]) -> list[tuple[str, settings.Reward]]:
+def _named(parts: Sequence[online_settings.Reward]) -> list[tuple[str, online_settings.Reward]]:
     """Each part under its kind; the second of a kind gets a number."""
     names: list[str] = []
     for part in parts:
@@ -47,7 +47,7 @@ def _named(parts: Sequence[settings.Reward]) -> list[tuple[str, settings.Reward]
     return list(zip((name.replace("_#", "_") for name in names), parts, strict=True))
 
 
-def _verifier(part: settings.Verifier, tasks: dict[str, Task]) -> Part:
+def _verifier(part: online_settings.Verifier, tasks: dict[str, Task]) -> Part:
     def score(row: Row, answer: str, length: int) -> float:
         if row.get(TASK) not in tasks:
             raise RewardError("rewards: `verifier` needs rows from a `task:` source; use exact_match for other data")
@@ -56,7 +56,7 @@ def _verifier(part: settings.Verifier, tasks: dict[str, Task]) -> Part:
     return score
 
 
-def _exact_match(part: settings.ExactMatch, tasks: dict[str, Task]) -> Part:
+def _exact_match(part: online_settings.ExactMatch, tasks: dict[str, Task]) -> Part:
     def score(row: Row, answer: str, length: int) -> float:
         if part.column not in row:
             raise RewardError(f"rewards: exact_match needs the column {part.column!r}; the rows have {', '.join(row)}")
@@ -65,7 +65,7 @@ def _exact_match(part: settings.ExactMatch, tasks: dict[str, Task]) -> Part:
     return score
 
 
-def _pattern(part: settings.Pattern, tasks: dict[str, Task]) -> Part:
+def _pattern(part: online_settings.Pattern, tasks: dict[str, Task]) -> Part:
     try:
         matcher = re.compile(part.pattern, re.DOTALL)
     except re.error as error:
@@ -73,13 +73,13 @@ def _pattern(part: settings.Pattern, tasks: dict[str, Task]) -> Part:
     return lambda row, answer, length: float(matcher.fullmatch(answer.strip()) is not None)
 
 
-def _length(part: settings.Length, tasks: dict[str, Task]) -> Part:
+def _length(part: online_settings.Length, tasks: dict[str, Task]) -> Part:
     return lambda row, answer, length: min(1.0, max(0.0, 2.0 - length / part.target))
 
 
 BUILDERS: dict[type, Callable[..., Part]] = {
-    settings.Verifier: _verifier,
-    settings.ExactMatch: _exact_match,
-    settings.Pattern: _pattern,
-    settings.Length: _length,
+    online_settings.Verifier: _verifier,
+    online_settings.ExactMatch: _exact_match,
+    online_settings.Pattern: _pattern,
+    online_settings.Length: _length,
 }

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from engine import virtual_tokens
-from engine.contract.settings import Rollout as RolloutSettings
+from engine.contract.online_settings import Rollout as RolloutSettings
 from engine.logprobs import takes_positions
 from engine.models import Policy
 from engine.modes import eval_mode

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from engine.contract import settings
+from engine.contract import online_settings, settings
 from engine.contract.faults import Fault, Key, one_of
 from engine.contract.labels_use import SCHEME
 from engine.contract.preset import Draft
@@ -198,7 +198,7 @@ def needs_of(draft: Draft, which: str) -> Needs:
     """What rows of data.train or data.eval must have for this preset."""
     method = str(draft.data.get("method"))
     given = draft.data.get("rewards")
-    found = [_section(item, settings.ExactMatch) for item in (given if isinstance(given, list) else [])]
+    found = [_section(item, online_settings.ExactMatch) for item in (given if isinstance(given, list) else [])]
     return Needs(method, tuple(reward.column for reward in found if reward is not None))
 
 

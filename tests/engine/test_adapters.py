@@ -12,9 +12,10 @@ from transformers import AutoModelForCausalLM
 from engine.adapters import AdapterError, add_adapter
 from engine.checkpoint import restore_model
 from engine.contract import commands, events
+from engine.contract.online_settings import Rollout
 from engine.contract.preset import load_preset
 from engine.contract.run_dir import RunDir
-from engine.contract.settings import Adapter, Model, Rollout
+from engine.contract.settings import Adapter, Model
 from engine.data.batching import pad_rows
 from engine.data.byte_tokenizer import byte_tokenizer
 from engine.data.chat import ChatEncoder

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
+from engine.contract.online_settings import Rollout
 from engine.contract.preset import GrpoPreset, SftPreset
 from engine.contract.rollouts import read_completion
-from engine.contract.settings import Rollout
 from engine.methods.grpo import grpo
 from engine.models import Policy
 from engine.rollout import decode

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from engine.contract import preset, settings
+from engine.contract import crossed, settings
 from engine.preference_losses import LOSSES, SMOOTHED, Pairs, PreferenceLoss, preference_loss
 
 KINDS = [*LOSSES, *SMOOTHED]
@@ -203,8 +203,8 @@ def test_a_batch_that_is_cut_is_another_loss_where_pairs_are_sorted(kind: str) -
 
 def test_a_preset_can_choose_each_loss_and_knows_what_it_needs() -> None:
     assert set(get_args(settings.Dpo.model_fields["loss"].annotation)) == set(KINDS)
-    assert set(preset.SMOOTHED) == set(SMOOTHED)
-    assert set(preset.WHOLE_BATCH) == WHOLE_BATCH
+    assert set(crossed.SMOOTHED) == set(SMOOTHED)
+    assert set(crossed.WHOLE_BATCH) == WHOLE_BATCH
 
 
 @pytest.mark.parametrize("kind", KINDS)

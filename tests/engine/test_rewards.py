@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from engine.contract import settings
+from engine.contract import online_settings, settings
 from engine.data.sources import load_rows
 from engine.rewards import RewardError, RewardSum
 
-READER: TypeAdapter[Any] = TypeAdapter(settings.Reward)
+READER: TypeAdapter[Any] = TypeAdapter(online_settings.Reward)
 
 
 def reward_of(*parts: dict[str, Any]) -> RewardSum:
@@ -41,7 +41,7 @@ def test_length_pays_in_full_up_to_its_target_and_nothing_from_twice_it(length: 
 def test_a_verifier_asks_the_task_that_made_the_row() -> None:
     sums = settings.Source(path="task:arithmetic", rows=3, options={"reversed": False})
     table = load_rows([sums])
-    reward = RewardSum([settings.Verifier(kind="verifier")], table.tasks)
+    reward = RewardSum([online_settings.Verifier(kind="verifier")], table.tasks)
     assert [reward.score(row, row["answer"], 1).total for row in table.rows] == [1.0] * 3
     assert [reward.score(row, "x", 1).total for row in table.rows] == [0.0] * 3
 

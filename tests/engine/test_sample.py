@@ -9,8 +9,9 @@ import torch
 from peft import PeftModel
 
 from engine import __main__ as command_line
+from engine.contract.online_settings import Rollout
 from engine.contract.run_dir import RunDir
-from engine.contract.settings import Model, Rollout
+from engine.contract.settings import Model
 from engine.data.batching import mix
 from engine.data.chat import ChatEncoder
 from engine.models import Policy, open_model

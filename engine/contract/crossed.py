@@ -1,0 +1,95 @@
+"""Faults of a preset that take two settings to see, a section at a time; preset.py knows which method has which."""
+
+from engine.contract import faults, settings
+from engine.contract.faults import Fault
+from engine.contract.metrics import describe
+
+#: Losses of `dpo` that know of label_smoothing, and those that compare the pairs of a batch with each other.
+SMOOTHED = ("sigmoid", "robust", "exo_pair", "aot", "aot_unpaired")
+WHOLE_BATCH = ("aot", "aot_unpaired")
+
+
+def of_early_stopping(training: settings.Training, data: settings.Data) -> list[Fault]:
+    """Faults of waiting for a measure that nobody takes, or of which nobody knows when it is better."""
+    wish, found = training.early_stopping, []
+    if wish is None:
+        return []
+    if describe(wish.metric).direction == "none":
+        problem = "is no measure with a better and a worse"
+        found.append(Fault(("training", "early_stopping", "metric"), wish.metric, problem, "try eval_loss"))
+    is_held_out = data.eval is not None or data.eval_share > 0
+    if wish.metric.startswith("eval_") and not is_held_out:
+        found.append(Fault(("data", "eval"), "null", "is missing, and early_stopping waits for it", "name a source"))
+    if wish.metric.startswith("eval_") and not training.eval_every:
+        remedy = "set it to a tenth of training.steps or so"
+        found.append(Fault(("training", "eval_every"), "0", "never measures what early_stopping waits for", remedy))
+    return found
+
+
+def of_adapter(model: settings.Model, training: settings.Training) -> list[Fault]:
+    """Settings of an adapter that its kind does not have; one that says no more than the default is let be."""
+    adapter = model.adapter
+    if adapter is None:
+        return []
+    found = []
+    for name, field in settings.Adapter.model_fields.items():
+        about = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        wanted = str(about.get("needs") or f"kind={adapter.kind}").removeprefix("kind=").split("|")
+        value = getattr(adapter, name)
+        if adapter.kind not in wanted and value != field.default:
+            problem, remedy = f"has no effect on {adapter.kind}", f"leave it out, or use one of {', '.join(wanted)}"
+            found.append(Fault(("model", "adapter", name), faults.shown(value), problem, remedy))
+    if adapter.kind == "prefix_tuning" and training.gradient_checkpointing:
+        key, problem = ("training", "gradient_checkpointing"), "would compute without the prefix"
+        found.append(Fault(key, "true", problem, "set it to false, or use prompt_tuning or lora"))
+    return found
+
+
+def of_data(data: settings.Data) -> list[Fault]:
+    """Faults of sources that do not go together."""
+    found = []
+    if data.eval is not None and data.eval_share:
+        remedy = "give one of them: a source of its own, or a share of the training prompts"
+        found.append(Fault(("data", "eval_share"), str(data.eval_share), "stands beside data.eval", remedy))
+    given = [source.weight is not None for source in data.train]
+    if any(given) and not all(given):
+        where = ("data", "train", given.index(False), "weight")
+        found.append(Fault(where, "", "is missing, as other sources have one", "give every source a weight, or none"))
+    return found
+
+
+def of_reward_model(adapter: settings.Adapter | None, own: settings.RewardModel) -> list[Fault]:
+    """Faults of an adapter that does not go with a head."""
+    found = []
+    freeze = own.freeze
+    if adapter is not None and freeze != "nothing":
+        problem = "has no effect beside an adapter, which freezes all but itself and the head"
+        found.append(Fault(("reward_model", "freeze"), freeze, problem, "set it to nothing"))
+    if adapter is not None and not adapter.is_low_rank:
+        problem = "leaves no way to learn the head that gives the score"
+        found.append(Fault(("model", "adapter", "kind"), adapter.kind, problem, "use lora, dora or rslora"))
+    return found
+
+
+def of_dpo(own: settings.Dpo, training: settings.Training) -> list[Fault]:
+    """Faults of a loss that needs something of other settings."""
+    found = []
+    smoothing, given = ("dpo", "label_smoothing"), str(own.label_smoothing)
+    if own.losses and own.loss != "sigmoid":
+        found.append(
+            Fault(("dpo", "loss"), own.loss, "is not used beside dpo.losses", "name it there, or leave it out")
+        )
+    if own.label_smoothing and not set(own.kinds) & set(SMOOTHED):
+        remedy = f"set it to 0, or choose one of {', '.join(SMOOTHED)}"
+        found.append(Fault(smoothing, given, f"has no effect on {', '.join(own.kinds)}", remedy))
+    if "exo_pair" in own.kinds and not own.label_smoothing:
+        found.append(Fault(smoothing, given, "should be greater than 0 for exo_pair", "try 0.1"))
+    if sorting := [kind for kind in own.kinds if kind in WHOLE_BATCH]:
+        problem = f"{sorting[0]} sorts the pairs of a batch, so it needs them in one process and in memory at once"
+        if training.processes > 1:
+            found.append(Fault(("training", "processes"), str(training.processes), problem, "use 1"))
+        size = training.micro_batch_size
+        if size == "auto" or size < training.batch_size:
+            remedy = f"set it to training.batch_size, {training.batch_size}"
+            found.append(Fault(("training", "micro_batch_size"), str(size), problem, remedy))
+    return found
