@@ -16,10 +16,10 @@ from engine.data.chat import Example
 from engine.data.sources import Row, Table
 from engine.logprobs import Rows
 from engine.loop import Material, Method, Update
-from engine.losses import grpo_loss
 from engine.methods.answers import Sampled, record, told
 from engine.methods.bench import Bench, is_due
 from engine.modes import without_dropout
+from engine.policy_losses import grpo_loss
 from engine.rewards import RewardSum
 from engine.rollout.decode import sample_answers
 from engine.tally import Mean, Peak, Tally, Values

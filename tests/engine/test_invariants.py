@@ -8,7 +8,7 @@ import torch
 
 from engine.advantages import group_relative_advantages
 from engine.data.batching import micro_batches, rows_of_step
-from engine.losses import grpo_loss
+from engine.policy_losses import grpo_loss
 from tests.engine import running
 
 pytestmark = pytest.mark.usefixtures("fork_server")
