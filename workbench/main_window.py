@@ -2,11 +2,11 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QByteArray, QTimer, QUrl
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QPaintEvent
-from PySide6.QtWidgets import QMainWindow, QStackedWidget, QWidget
+from PySide6.QtWidgets import QMainWindow, QWidget
 
 from engine.contract.findings import Report
 from engine.contract.labels import LabelDir
@@ -17,16 +17,15 @@ from workbench.error_reporting import ErrorReporter
 from workbench.io import engine_process, key_file, preset_files
 from workbench.io.session import Session
 from workbench.io.workspace import Workspace, list_presets
+from workbench.pages import HELP, PAGES, TITLES, Pages
 from workbench.state import figures
 from workbench.state.preset_plan import worded
 from workbench.theme import Appearance, Theme
 from workbench.views import palette_entries
 from workbench.views.header import Header
-from workbench.views.help_page import HelpPage
 from workbench.views.labels import column, row
 from workbench.views.palette import Entry, Palette
 from workbench.views.rail import Rail
-from workbench.views.runs_page import RunsPage
 from workbench.views.status_line import NoticeLine, StatusLine
 
 if TYPE_CHECKING:
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
     from workbench.views.preset_page import PresetPage
     from workbench.views.run_page import RunPage
 
-PAGES = [("runs", "Runs", "Ctrl+1"), ("presets", "Presets", "Ctrl+2"), ("judge", "Judge", "Ctrl+3")]
-HELP = ("help", "Help", "F1")
-TITLES = {name: title for name, title, _ in [*PAGES, HELP]}
 SIZE = (1440, 900)
 PULSE_MS = 1000
 AUTOSAVE_MS = 2000
@@ -64,24 +60,29 @@ class MainWindow(QMainWindow):
         self.rail = Rail(PAGES, HELP)
         self.header = Header()
         self.notice = NoticeLine()
-        self.runs = RunsPage()
-        self.presets: PresetPage | None = None
-        self.judging: JudgePage | None = None
-        self.help: HelpPage | None = None
+        self.pages = Pages(self.session, self.commands, self.keys)
+        self.runs = self.pages.runs
         self.status_line = StatusLine()
-        self._stack = QStackedWidget()
         self._place()
         self.palette_box = Palette(self)
-        self._join()
-        errors.happened.connect(lambda text, details: self.notice.say(text, details=details))
         self._autosave = QTimer(self, singleShot=True, interval=AUTOSAVE_MS)
         self._autosave.timeout.connect(self._keep_unsaved)
+        self._join()
+        errors.happened.connect(lambda text, details: self.notice.say(text, details=details))
         self._pulse = QTimer(self, interval=PULSE_MS)
         self._pulse.timeout.connect(self._show_pulse)
         self._set_theme(appearance.theme)
         self._restore()
 
     # ------------------------------------------------------------------------------------------ what commands ask
+
+    @property
+    def presets(self) -> "PresetPage | None":
+        return self.pages.presets
+
+    @property
+    def judging(self) -> "JudgePage | None":
+        return self.pages.judging
 
     @property
     def status(self) -> Status | None:
@@ -94,8 +95,7 @@ class MainWindow(QMainWindow):
     def show_page(self, name: str) -> None:
         if name != self.page:
             self._before, self.page = self.page, name
-        page = self._build_page(name)
-        self._stack.setCurrentWidget(page)
+        page = self.pages.show_page(name)
         self.rail.show_page(name)
         self.header.show_title(TITLES[name])
         page.setFocus()
@@ -140,7 +140,7 @@ class MainWindow(QMainWindow):
             self.runs.run.board.link.reset()
 
     def preset_command(self, name: str) -> None:
-        page = cast("PresetPage", self._build_page("presets"))
+        page = self.pages.preset_page()
         {"run": page.run, "check": page.check, "check_deeply": page.check_deeply, "save": page.save}[name]()
 
     @property
@@ -209,8 +209,7 @@ class MainWindow(QMainWindow):
         self.setMinimumSize(1000, 600)
         room = self.screen().availableSize()
         self.resize(min(SIZE[0], room.width()), min(SIZE[1], room.height()))
-        self._stack.addWidget(self.runs)
-        inner = column(self.header, self.notice, self._stack, self.status_line, space=2)
+        inner = column(self.header, self.notice, self.pages, self.status_line, space=2)
         inner.setContentsMargins(theme.SPACE[4], theme.SPACE[3], theme.SPACE[4], theme.SPACE[2])
         inner.setStretch(2, 1)
         frame = row(self.rail, space=0)
@@ -225,6 +224,9 @@ class MainWindow(QMainWindow):
     def _join(self) -> None:
         self.rail.chosen.connect(self.show_page)
         self.header.search_wanted.connect(self.open_palette)
+        self.pages.said.connect(self.notice.say)
+        self.pages.preset_wanted.connect(self._open_text)
+        self.pages.typed.connect(self._autosave.start)
         self.runs.run_chosen.connect(self.session.show)
         self.runs.preset_wanted.connect(lambda: self.show_page("presets"))
         self.runs.tour_wanted.connect(lambda: self.run_command("tour.start"))
@@ -251,48 +253,6 @@ class MainWindow(QMainWindow):
         if isinstance(state, QByteArray):
             page.split.restoreState(state)
 
-    def _build_page(self, name: str) -> QWidget:
-        """A page, made when it is first wanted."""
-        if name == "help":
-            if self.help is None:
-                self.help = HelpPage([(c.title, shown_key(c.shortcut)) for c in self.commands if c.shortcut])
-                self._stack.addWidget(self.help)
-            return self.help
-        if name == "presets":
-            return self.presets or self._build_preset_page()
-        if name == "judge":
-            return self.judging or self._build_judge_page()
-        return self.runs
-
-    def _build_preset_page(self) -> QWidget:
-        from workbench.views.preset_page import PresetPage
-
-        page = self.presets = PresetPage()
-        page.set_workspace(self.session.workspace.path)
-        page.run_requested.connect(self.session.launch)
-        page.check_requested.connect(self.session.check)
-        page.deep_check_requested.connect(lambda text, origin: self.session.check(text, origin, deeply=True))
-        page.save_requested.connect(self.session.save_preset)
-        self.session.preset_saved.connect(page.show_saved)
-        page.draft_changed.connect(self._autosave.start)
-        page.apply_theme(self.appearance.theme)
-        if (kept := preset_files.read_unsaved(self.session.workspace.path)) is not None:
-            page.open_text(kept.text, kept.name)
-        self._stack.addWidget(page)
-        return page
-
-    def _build_judge_page(self) -> QWidget:
-        from workbench.views.judge_page import JudgePage
-
-        keys = {c.id.removeprefix("judge."): shown_key(c.shortcut) for c in self.commands if c.page == "judge"}
-        page = self.judging = JudgePage(self.session.labelling, keys)
-        page.said.connect(self.notice.say)
-        page.preset_wanted.connect(self._open_text)
-        self.keys.attach("judge", page)
-        page.set_theme(self.appearance.theme)
-        self._stack.addWidget(page)
-        return page
-
     # ------------------------------------------------------------------------------------------ what is new
 
     def _runs_changed(self) -> None:
@@ -315,7 +275,7 @@ class MainWindow(QMainWindow):
 
     def _refused(self, refused: engine_process.Refused) -> None:
         self.show_page("presets")
-        cast("PresetPage", self.presets).show_launch_faults(refused.faults)
+        self.pages.preset_page().show_launch_faults(refused.faults)
 
     def _show_plan(self, plan: dict[str, Any], text: str) -> None:
         self.notice.say(worded(plan), is_error=False)
@@ -326,7 +286,7 @@ class MainWindow(QMainWindow):
         self._open_text(text, f"{self.session.feed.run.name}-again" if self.session.feed else "new")
 
     def _open_text(self, text: str, name: str) -> None:
-        cast("PresetPage", self._build_page("presets")).open_text(text, name)
+        self.pages.preset_page().open_text(text, name)
         self.show_page("presets")
 
     def _open_key_file(self, path: Path) -> None:
@@ -351,11 +311,7 @@ class MainWindow(QMainWindow):
 
     def _set_theme(self, colours: Theme) -> None:
         self.rail.set_theme(colours)
-        self.runs.set_theme(colours)
-        if self.presets is not None:
-            self.presets.apply_theme(colours)
-        if self.judging is not None:
-            self.judging.set_theme(colours)
+        self.pages.set_theme(colours)
         self.setWindowIcon(theme.icon("plumb", colours.colour("accent"), 32))
 
     # ------------------------------------------------------------------------------------------ palette
@@ -378,7 +334,7 @@ class MainWindow(QMainWindow):
 
     def _open_preset(self, path: Path) -> None:
         self.show_page("presets")
-        cast("PresetPage", self.presets).open_preset(path)
+        self.pages.preset_page().open_preset(path)
 
     # ------------------------------------------------------------------------------------------ arrangement
 
