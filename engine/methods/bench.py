@@ -8,12 +8,14 @@ from typing import TypeVar
 from accelerate import Accelerator
 from torch import nn
 
+from engine.contract import online_settings
 from engine.data.batching import share_of
 from engine.data.chat import ChatEncoder
 from engine.data.sources import Table
 from engine.logprobs import TokenScorer
 from engine.models import Policy
 from engine.reporting import Reporter
+from engine.rewards import RewardSum, Surroundings
 
 Item = TypeVar("Item")
 
@@ -43,6 +45,11 @@ class Bench:
         """This process's part of a batch."""
         accelerator = self.accelerator
         return share_of(items, rank=accelerator.process_index, processes=accelerator.num_processes)
+
+    def reward(self, parts: Sequence[online_settings.Reward]) -> RewardSum:
+        """What scores answers of this policy. Raises RewardError if a part cannot be made."""
+        tasks = self.train.tasks | (self.held_out.tasks if self.held_out else {})
+        return RewardSum(parts, Surroundings(tasks, self.encoder, self.accelerator.device, self.breathe))
 
     def shortened(self, prompt: list[int], *, answer: int, longest: int) -> list[int]:
         """The end of a prompt that leaves room for `answer` tokens in `longest` and in what the model can read.

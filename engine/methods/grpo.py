@@ -20,7 +20,7 @@ from engine.methods.answers import Sampled, record, told
 from engine.methods.bench import Bench, is_due
 from engine.modes import without_dropout
 from engine.policy_losses import grpo_loss
-from engine.rewards import RewardSum
+from engine.rewards import Answered, RewardSum
 from engine.rollout.decode import sample_answers
 from engine.tally import Mean, Peak, Tally, Values
 
@@ -48,7 +48,7 @@ class GrpoBatch(NamedTuple):
 def grpo(preset: GrpoPreset, bench: Bench) -> Method:
     """The batches, the loss and the measures of GRPO (Shao et al. 2024, arXiv:2402.03300)."""
     training, how, own = preset.training, preset.rollout, preset.grpo
-    reward = RewardSum(preset.rewards, bench.train.tasks | (bench.held_out.tasks if bench.held_out else {}))
+    reward = bench.reward(preset.rewards)
     # Dropout would make the policy that samples another one than the policy that learns.
     without_dropout(bench.policy.model)
 
@@ -141,15 +141,14 @@ def _sample(preset: GrpoPreset, bench: Bench, reward: RewardSum, chosen: Sequenc
     with bench.accelerator.autocast():
         answers = sample_answers(bench.policy, prompts, seeds, how, breathe=bench.breathe)
     texts = [[bench.encoder.decode(answer.ids) for answer in group] for group in answers]
-    rewards = [
-        [reward.score(row, text, len(answer.ids)) for answer, text in zip(group, group_texts, strict=True)]
-        for row, group, group_texts in zip(rows, answers, texts, strict=True)
-    ]
-    totals = torch.tensor([[each.total for each in group] for group in rewards])
+    scores = reward.score(
+        [Answered(rows[p], texts[p][m], answers[p][m].ids, prompts[p]) for p in range(len(rows)) for m in group]
+    )
+    totals = torch.tensor([each.total for each in scores]).view(-1, how.completions_per_prompt)
     spread = _spread_of_step(bench, totals) if preset.grpo.scale_advantages == "batch" else None
     advantages = group_relative_advantages(totals, scale=preset.grpo.scale_advantages, batch_std=spread).tolist()
     return [
-        Sampled(rows[p], prompts[p], answers[p][m], texts[p][m], rewards[p][m], advantages[p][m])
+        Sampled(rows[p], prompts[p], answers[p][m], texts[p][m], scores[p * len(group) + m], advantages[p][m])
         for p in range(len(rows))
         for m in group
     ]
@@ -207,10 +206,12 @@ def _held_out_reward(preset: GrpoPreset, bench: Bench, table: Table, reward: Rew
     if rows:
         with bench.accelerator.autocast():
             answers = sample_answers(bench.policy, prompts, seeds, preset.rollout, breathe=bench.breathe)
-        for (_, row), (answer,) in zip(rows, answers, strict=True):
-            tally.add(
-                {"eval_reward": Mean(reward.score(row, bench.encoder.decode(answer.ids), len(answer.ids)).total, 1)}
-            )
+        answered = [
+            Answered(row, bench.encoder.decode(answer.ids), answer.ids, prompt)
+            for (_, row), prompt, (answer,) in zip(rows, prompts, answers, strict=True)
+        ]
+        totals = [scored.total for scored in reward.score(answered)]
+        tally.add({"eval_reward": Mean(sum(totals), len(totals))})
     return tally.means(bench.accelerator)
 
 

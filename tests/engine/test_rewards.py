@@ -7,17 +7,22 @@ from pydantic import TypeAdapter
 
 from engine.contract import online_settings, settings
 from engine.data.sources import load_rows
-from engine.rewards import RewardError, RewardSum
+from engine.rewards import Answered, Reward, RewardError, RewardSum, Surroundings
 
 READER: TypeAdapter[Any] = TypeAdapter(online_settings.Reward)
 
 
 def reward_of(*parts: dict[str, Any]) -> RewardSum:
-    return RewardSum([READER.validate_python(part) for part in parts], {})
+    return RewardSum([READER.validate_python(part) for part in parts], Surroundings())
+
+
+def scored(reward: RewardSum, row: dict[str, Any], text: str, length: int) -> Reward:
+    (told,) = reward.score([Answered(row, text, [0] * length)])
+    return told
 
 
 def worth(part: dict[str, Any], answer: str, *, row: dict[str, Any] | None = None, length: int = 1) -> float:
-    return reward_of(part).score(row or {}, answer, length).total
+    return scored(reward_of(part), row or {}, answer, length).total
 
 
 @pytest.mark.parametrize(("answer", "value"), [("85", 1.0), (" 85\n", 1.0), ("58", 0.0), ("", 0.0), ("85.", 0.0)])
@@ -41,22 +46,33 @@ def test_length_pays_in_full_up_to_its_target_and_nothing_from_twice_it(length: 
 def test_a_verifier_asks_the_task_that_made_the_row() -> None:
     sums = settings.Source(path="task:arithmetic", rows=3, options={"reversed": False})
     table = load_rows([sums])
-    reward = RewardSum([online_settings.Verifier(kind="verifier")], table.tasks)
-    assert [reward.score(row, row["answer"], 1).total for row in table.rows] == [1.0] * 3
-    assert [reward.score(row, "x", 1).total for row in table.rows] == [0.0] * 3
+    reward = RewardSum([online_settings.Verifier(kind="verifier")], Surroundings(table.tasks))
+    assert [told.total for told in reward.score([Answered(row, row["answer"], [0]) for row in table.rows])] == [1.0] * 3
+    assert [told.total for told in reward.score([Answered(row, "x", [0]) for row in table.rows])] == [0.0] * 3
 
 
 def test_the_reward_is_the_weighted_sum_and_the_parts_are_told_unweighted() -> None:
     # 2 x 1 (exact) - 0.5 x 0.5 (length 15 of 10) = 1.75
     reward = reward_of({"kind": "exact_match", "weight": 2.0}, {"kind": "length", "target": 10, "weight": -0.5})
-    told = reward.score({"answer": "a"}, "a", 15)
+    told = scored(reward, {"answer": "a"}, "a", 15)
     assert told.total == pytest.approx(1.75)
     assert told.parts == {"exact_match": 1.0, "length": 0.5}
 
 
+def test_a_batch_is_scored_in_its_order() -> None:
+    reward = reward_of({"kind": "pattern", "pattern": "a"}, {"kind": "length", "target": 1})
+    told = reward.score([Answered({}, "a", [0]), Answered({}, "b", [0]), Answered({}, "a", [0, 0])])
+    assert [each.parts for each in told] == [
+        {"pattern": 1.0, "length": 1.0},
+        {"pattern": 0.0, "length": 1.0},
+        {"pattern": 1.0, "length": 0.0},
+    ]
+    assert reward.score([]) == []
+
+
 def test_two_parts_of_a_kind_keep_names_of_their_own() -> None:
     patterns = [{"kind": "pattern", "pattern": p, "weight": w} for p, w in (("a.*", 1.0), (".*b", 10.0), ("c", 100.0))]
-    told = reward_of(*patterns).score({}, "xb", 2)
+    told = scored(reward_of(*patterns), {}, "xb", 2)
     assert told.parts == {"pattern": 0.0, "pattern_2": 1.0, "pattern_3": 0.0}
     assert told.total == 10.0
 
@@ -73,7 +89,7 @@ def test_a_part_that_a_row_does_not_serve_says_what_it_needs(
     part: dict[str, Any], row: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(RewardError, match=told):
-        reward_of(part).score(row, "a", 1)
+        scored(reward_of(part), row, "a", 1)
 
 
 def test_a_pattern_that_is_none_is_told_before_anything_is_scored() -> None:
