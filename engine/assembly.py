@@ -30,6 +30,7 @@ from engine.model_card import model_card
 from engine.models import MERGED_BASE, Policy, choose_device, choose_dtype, load_policy
 from engine.reporting import Reporter
 from engine.reward_models import RewardScorer, load_reward_model
+from engine.rollout.local import LocalRollout
 from engine.several import MEETING
 from engine.threads import calibrate
 
@@ -164,6 +165,7 @@ def assemble(run: RunDir, preset: Preset, accelerator: Accelerator, reporter: Re
         scorer=scorer,
         bare_scorer=bare,
         reference_scorer=None if policy.reference is None else TokenScorer(policy.reference),
+        rollout=LocalRollout(policy, accelerator.autocast, control.breathe),
         accelerator=accelerator,
         encoder=ChatEncoder(policy.tokenizer, system_prompt=preset.data.system_prompt),
         train=table,

@@ -12,7 +12,8 @@ from engine.data.batching import mix
 from engine.data.chat import ChatEncoder
 from engine.data.sources import Row
 from engine.models import ModelError, Policy, choose_device, choose_dtype, open_for_use
-from engine.rollout.decode import Answer, sample_answers
+from engine.rollout.decode import sample_answers
+from engine.rollout.protocol import Answer
 from engine.threads import calibrate
 
 #: How long an answer may be unless told, where the model can read that much; else half of what it reads.

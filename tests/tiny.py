@@ -24,7 +24,8 @@ from engine.methods.bench import Bench
 from engine.models import Policy
 from engine.reporting import Reporter
 from engine.reward_models import RewardScorer
-from engine.rollout.decode import Answer
+from engine.rollout.local import LocalRollout
+from engine.rollout.protocol import Answer
 
 # A second thread fights with whatever else this machine tests: a test of 0.1 s then takes seconds.
 torch.set_num_threads(1)
@@ -135,6 +136,7 @@ def bench_of(
         scorer=scorer,
         bare_scorer=scorer,
         reference_scorer=None if policy.reference is None else TokenScorer(policy.reference),
+        rollout=LocalRollout(policy, accelerator.autocast),
         accelerator=accelerator,
         encoder=ChatEncoder(policy.tokenizer),
         train=train if isinstance(train, Table) else Table(list(train)),

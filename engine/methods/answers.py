@@ -9,7 +9,7 @@ from engine.contract.rollouts import Completion
 from engine.data.sources import Row
 from engine.methods.bench import Bench
 from engine.rewards import Reward
-from engine.rollout.decode import Answer
+from engine.rollout.protocol import Answer
 from engine.tally import Mean, Peak, Values
 
 

@@ -16,13 +16,15 @@ from engine.logprobs import TokenScorer
 from engine.models import Policy
 from engine.reporting import Reporter
 from engine.rewards import RewardSum, Surroundings
+from engine.rollout.protocol import Rollout
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Bench:
-    """policy, its scorer as accelerate wrapped it and bare, that of the reference, the data, and where to report.
+    """policy, its scorer as accelerate wrapped it and bare, that of the reference, what writes the policy's answers,
+    the data, and where to report.
 
     The scorer is a TokenScorer, or of a reward model a RewardScorer.
 
@@ -33,6 +35,7 @@ class Bench:
     scorer: nn.Module
     bare_scorer: nn.Module
     reference_scorer: TokenScorer | None
+    rollout: Rollout
     accelerator: Accelerator
     encoder: ChatEncoder
     train: Table

@@ -21,7 +21,6 @@ from engine.methods.bench import Bench, is_due
 from engine.modes import without_dropout
 from engine.policy_losses import grpo_loss
 from engine.rewards import Answered, RewardSum
-from engine.rollout.decode import sample_answers
 from engine.tally import Mean, Peak, Tally, Values
 
 #: Held-out prompts answered each time data.eval is measured.
@@ -138,8 +137,7 @@ def _sample(preset: GrpoPreset, bench: Bench, reward: RewardSum, chosen: Sequenc
     prompts = [_prompt(preset, bench, row) for row in rows]
     group = range(how.completions_per_prompt)
     seeds = [[mix(preset.seed, step, place, member) for member in group] for place, _ in mine]
-    with bench.accelerator.autocast():
-        answers = sample_answers(bench.policy, prompts, seeds, how, breathe=bench.breathe)
+    answers = bench.rollout.answers(prompts, seeds, how)
     texts = [[bench.encoder.decode(answer.ids) for answer in group] for group in answers]
     scores = reward.score(
         [Answered(rows[p], texts[p][m], answers[p][m].ids, prompts[p]) for p in range(len(rows)) for m in group]
@@ -204,8 +202,7 @@ def _held_out_reward(preset: GrpoPreset, bench: Bench, table: Table, reward: Rew
     seeds = [[mix(preset.seed, -1, place)] for place, _ in rows]
     tally = Tally()
     if rows:
-        with bench.accelerator.autocast():
-            answers = sample_answers(bench.policy, prompts, seeds, preset.rollout, breathe=bench.breathe)
+        answers = bench.rollout.answers(prompts, seeds, preset.rollout)
         answered = [
             Answered(row, bench.encoder.decode(answer.ids), answer.ids, prompt)
             for (_, row), prompt, (answer,) in zip(rows, prompts, answers, strict=True)

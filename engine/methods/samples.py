@@ -7,7 +7,6 @@ from engine.contract.rollouts import Completion
 from engine.data.batching import mix
 from engine.data.sources import TASK, Row, Table
 from engine.methods.bench import Bench
-from engine.rollout.decode import sample_answers
 
 
 def write_samples(preset: Any, bench: Bench, step: int) -> dict[str, float]:
@@ -25,8 +24,7 @@ def write_samples(preset: Any, bench: Bench, step: int) -> dict[str, float]:
     how = RolloutSettings(max_new_tokens=min(own.sample_tokens, longest // 2), completions_per_prompt=1)
     prompts = [bench.shortened(bench.encoder.prompt(row), answer=how.max_new_tokens, longest=longest) for row in rows]
     seeds = [[mix(preset.seed, step, index)] for index in range(len(rows))]
-    with bench.accelerator.autocast():
-        answers = sample_answers(bench.policy, prompts, seeds, how, breathe=bench.breathe)
+    answers = bench.rollout.answers(prompts, seeds, how)
     texts = [bench.encoder.decode(group[0].ids) for group in answers]
     scores = [_verified(table, row, text) for row, text in zip(rows, texts, strict=True)]
     decode = bench.policy.tokenizer.decode

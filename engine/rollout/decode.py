@@ -5,7 +5,6 @@ neighbours in the batch, nor on how many processes share the work, nor on whethe
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,18 +15,11 @@ from engine.contract.online_settings import Rollout as RolloutSettings
 from engine.logprobs import takes_positions
 from engine.models import Policy
 from engine.modes import eval_mode
+from engine.rollout.protocol import Answer
 
 #: Rows whose finished neighbours are dropped from the cache only when at least this share of the batch is done:
 #: copying the cache costs about as much as a step.
 WORTH_COMPACTING = 0.25
-
-
-class Answer(NamedTuple):
-    """What was sampled: token ids with the end token if it was written, and their log-probabilities at temperature."""
-
-    ids: list[int]
-    logps: list[float]
-    finish: Literal["stop", "length"]
 
 
 @torch.no_grad()
@@ -42,7 +34,6 @@ def sample_answers(
 ) -> list[list[Answer]]:
     """Sample len(seeds[i]) answers to prompts[i]; all prompts get equally many. breathe is called once a token.
 
-    The log-probabilities are those of the whole softmax at `temperature`, before top_k and top_p cut it.
     Dropout is off meanwhile.
     """
     with eval_mode(policy.model):
@@ -67,9 +58,11 @@ def _sample(
         breathe()
         logits = batch.logits.float() / settings.temperature
         noise_now = noise[:, index].to(device)[batch.rows]
-        tokens = logits.argmax(dim=-1) if greedy else _draw(_cut(logits, settings), noise_now)
-        logps = logits.gather(-1, tokens[:, None]).squeeze(-1) - torch.logsumexp(logits, dim=-1)
-        batch.write(tokens, logps, is_end=torch.isin(tokens, ends))
+        cut = _cut(logits, settings)
+        tokens = logits.argmax(dim=-1) if greedy else _draw(cut, noise_now)
+        logps = _logps(logits, tokens)
+        drawn = logps if greedy or cut is logits else _logps(cut, tokens)
+        batch.write(tokens, torch.stack([logps, drawn]), is_end=torch.isin(tokens, ends))
         if not batch.advance(is_last=index == settings.max_new_tokens - 1):
             break
     answers = batch.answers()
@@ -104,16 +97,16 @@ class _Batch:
         self.rows = torch.arange(total, device=device)
         self._is_done = torch.zeros(total, dtype=torch.bool, device=device)
         self._ids = torch.zeros(total, longest, dtype=torch.long, device=device)
-        self._logps = torch.zeros(total, longest, device=device)
+        self._logps = torch.zeros(2, total, longest, device=device)  # under the whole law, and the one drawn from
         self._lengths = torch.zeros(total, dtype=torch.long, device=device)
         self._stopped = torch.zeros(total, dtype=torch.bool, device=device)
 
     def write(self, tokens: Tensor, logps: Tensor, *, is_end: Tensor) -> None:
-        """Take one token for each row of the batch; rows that are done already keep what they have."""
+        """Take one token for each row of the batch; rows that are done already keep what they have. logps: (2, rows)"""
         rows = self.rows[~self._is_done]
         at = self._lengths[rows]
         self._ids[rows, at] = tokens[~self._is_done]
-        self._logps[rows, at] = logps[~self._is_done]
+        self._logps[:, rows, at] = logps[:, ~self._is_done]
         self._lengths[rows] += 1
         self._stopped[rows] = is_end[~self._is_done]
         self._is_done |= is_end
@@ -132,10 +125,10 @@ class _Batch:
         return True
 
     def answers(self) -> list[Answer]:
-        ids, logps, lengths = self._ids.tolist(), self._logps.tolist(), self._lengths.tolist()
+        ids, (logps, drawn), lengths = self._ids.tolist(), self._logps.tolist(), self._lengths.tolist()
         stopped = self._stopped.tolist()
         return [
-            Answer(ids[i][:length], logps[i][:length], "stop" if stopped[i] else "length")
+            Answer(ids[i][:length], logps[i][:length], "stop" if stopped[i] else "length", drawn[i][:length])
             for i, length in enumerate(lengths)
         ]
 
@@ -154,6 +147,11 @@ class _Batch:
 
 def _uniform(seed: int, count: int) -> Tensor:
     return torch.rand(count, generator=torch.Generator().manual_seed(seed))
+
+
+def _logps(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Log-probability of tokens, (rows,), under softmax(logits), (rows, vocabulary)."""
+    return logits.gather(-1, tokens[:, None]).squeeze(-1) - torch.logsumexp(logits, dim=-1)
 
 
 def _draw(logits: Tensor, noise: Tensor) -> Tensor:

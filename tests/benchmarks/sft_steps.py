@@ -95,6 +95,7 @@ def plumbline(options: argparse.Namespace, rows: list[dict[str, Any]], folder: P
     from engine.methods.sft import sft
     from engine.models import Policy
     from engine.reporting import Reporter
+    from engine.rollout.local import LocalRollout
 
     class Tokenised(ChatEncoder):
         """Takes the ids as they are, beyond the vocabulary of any tokenizer here."""
@@ -133,7 +134,8 @@ def plumbline(options: argparse.Namespace, rows: list[dict[str, Any]], folder: P
     table = Table([as_text(row) for row in rows] if options.text else rows)
     reporter = Quiet(RunDir(folder))
     policy = Policy(model, byte_tokenizer(), has_adapter=False)
-    bench = Bench(policy, scorer, bare, None, accelerator, encoder, table, None, reporter, lambda: None, folder)
+    parts = accelerator, encoder, table, None, reporter, lambda: None, folder
+    bench = Bench(policy, scorer, bare, None, LocalRollout(policy), *parts)
     clock.begin()
     train(
         sft(preset, bench),

@@ -15,7 +15,8 @@ from engine.contract.rollouts import read_completion
 from engine.methods.grpo import grpo
 from engine.models import Policy
 from engine.rollout import decode
-from engine.rollout.decode import Answer, sample_answers
+from engine.rollout.decode import sample_answers
+from engine.rollout.protocol import Answer
 from engine.tally import Peak
 from tests.tiny import FAMILIES, bench_of, random_ids, run_steps, scored, tiny_model, tiny_policy
 
@@ -81,6 +82,23 @@ def test_cutting_the_tail_does_not_change_the_reported_log_probabilities() -> No
     answers = [group[0] for group in sample(policy, PROMPTS, seeds_for(4, 1), top_k=5, top_p=0.5)]
     sampler = torch.tensor([logp for answer in answers for logp in answer.logps])
     assert torch.allclose(scored(policy.model, PROMPTS, answers, 1.0), sampler, atol=1e-4)
+
+
+def test_tokens_are_also_told_under_the_law_that_cut_the_tail() -> None:
+    """Drawn from the five likeliest: the whole law's probability over the share that those five have of it."""
+    policy = tiny_policy()
+    for prompt, (answer,) in zip(PROMPTS, sample(policy, PROMPTS, seeds_for(4, 1), top_k=5), strict=True):
+        logits = policy.model(input_ids=torch.tensor([[*prompt, *answer.ids]])).logits[0, len(prompt) - 1 : -1]
+        kept = torch.softmax(logits.detach(), dim=-1).topk(5, dim=-1).values.sum(dim=-1)
+        assert kept.max() < 0.999
+        difference = torch.tensor(answer.drawn_logps) - torch.tensor(answer.logps)
+        assert torch.allclose(difference, -kept.log(), atol=1e-4)
+
+
+@pytest.mark.parametrize("how", [{"temperature": 0.7}, {"top_k": 5, "greedy": True}], ids=["whole", "greedy"])
+def test_where_nothing_is_cut_both_laws_are_one(how: dict[str, Any]) -> None:
+    for (answer,) in sample(tiny_policy(), PROMPTS, seeds_for(4, 1), **how):
+        assert answer.drawn_logps == answer.logps
 
 
 def test_grpo_samples_and_learns_without_dropout(tmp_path: Path) -> None:
