@@ -15,7 +15,8 @@ from engine.contract import settings
 from engine.contract.preset import load_preset
 from engine.contract.run_dir import RunDir
 from engine.model_card import model_card
-from engine.models import ModelError, adapter_on_its_base, model_of_run
+from engine.models import ModelError, adapter_on_its_base, gives_scores, model_of_run
+from engine.reward_models import reward_adapter
 
 Form = Literal["full", "adapter", "merged"]
 
@@ -65,7 +66,8 @@ def _copy(source: Path, staging: Path) -> None:
 def _merge(source: Path, staging: Path, *, trust_remote_code: bool) -> None:
     """In float32: added up in 16 bits, small changes of large weights would be lost."""
     preset = settings.Model(path=str(source), trust_remote_code=trust_remote_code)
-    model, tokenizer = adapter_on_its_base(source, preset, torch.float32)
+    opened = reward_adapter if gives_scores(str(source)) else adapter_on_its_base
+    model, tokenizer = opened(source, preset, torch.float32)
     save_model(merged(model, str(source)), tokenizer, staging)
 
 

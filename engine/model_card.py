@@ -20,8 +20,25 @@ TITLES = {
     "cpo": "contrastive preference optimisation (CPO)",
     "grpo": "group-relative policy optimisation (GRPO)",
 }
-#: What opens it, where that is no causal language model.
-OPENED_BY = {"reward_model": "AutoModelForSequenceClassification"}
+SCORING = (
+    "from transformers import AutoModelForSequenceClassification",
+    'model = AutoModelForSequenceClassification.from_pretrained("this folder")',
+)
+#: peft's own short way would give the base a head of two numbers.
+SCORING_ADAPTER = (
+    "from peft import PeftConfig, PeftModel",
+    "from transformers import AutoConfig, AutoModelForSequenceClassification",
+    'base = PeftConfig.from_pretrained("this folder").base_model_name_or_path',
+    'config = AutoConfig.from_pretrained("this folder")',
+    "model = AutoModelForSequenceClassification.from_pretrained(base, config=config)",
+    'model = PeftModel.from_pretrained(model, "this folder")',
+)
+HOW_IT_SCORES = (
+    "`model(**tokens).logits[:, 0]` is the score of an answer with its prompt before it, larger is better; only "
+    "differences between answers to one prompt mean something. A decoder reads the conversation as the tokenizer's "
+    "chat template writes it, or without a template prompt, answer and end token as one text; an encoder reads "
+    "`tokenizer(prompt, answer)`. `reward_mean` and `reward_std` in `config.json` are mean and spread of its scores."
+)
 
 
 def model_card(run: RunDir, preset: Preset, *, is_adapter: bool | None = None, step: int | None = None) -> str:
@@ -33,7 +50,7 @@ def model_card(run: RunDir, preset: Preset, *, is_adapter: bool | None = None, s
     is_adapter = preset.model.adapter is not None if is_adapter is None else is_adapter
     parts = [
         _front_matter(preset, is_adapter=is_adapter),
-        [f"# {run.name}", "", _summary(run, preset, is_adapter=is_adapter, step=step)],
+        [f"# {_title(run, preset)}", "", _summary(run, preset, is_adapter=is_adapter, step=step)],
         _how_to_open(preset, is_adapter=is_adapter),
         _figures(run, preset, step),
         _evaluations(run),
@@ -50,7 +67,13 @@ def _front_matter(preset: Preset, *, is_adapter: bool) -> list[str]:
     relation = "adapter" if is_adapter else "finetune"
     base = [f"base_model: {began_with}", f"base_model_relation: {relation}"] if on_hub else []
     library = "peft" if is_adapter else "transformers"
-    return ["---", f"library_name: {library}", f"tags: [plumbline, {preset.method}]", *base, "---"]
+    task = "text-classification" if preset.method == "reward_model" else "text-generation"
+    about = [f"library_name: {library}", f"pipeline_tag: {task}", f"tags: [plumbline, {preset.method}]"]
+    return ["---", *about, *base, "---"]
+
+
+def _title(run: RunDir, preset: Preset) -> str:
+    return f"{run.name}, a reward model" if preset.method == "reward_model" else run.name
 
 
 def _summary(run: RunDir, preset: Preset, *, is_adapter: bool, step: int | None) -> str:
@@ -65,20 +88,24 @@ def _summary(run: RunDir, preset: Preset, *, is_adapter: bool, step: int | None)
 
 
 def _how_to_open(preset: Preset, *, is_adapter: bool) -> list[str]:
-    kind = OPENED_BY.get(preset.method, "AutoModelForCausalLM")
-    if is_adapter:
-        peft = kind.replace("AutoModel", "AutoPeftModel")
-        lines = [f"from peft import {peft}", f'model = {peft}.from_pretrained("this folder")']
-    else:
-        lines = [f"from transformers import {kind}", f'model = {kind}.from_pretrained("this folder")']
-    if is_adapter and preset.model.path.lower().endswith(".gguf"):
-        gguf, folder = preset.model.path.rpartition("/")[2], preset.model.path.rpartition("/")[0]
-        lines = [
+    if preset.method == "reward_model":
+        return [*_python(*(SCORING_ADAPTER if is_adapter else SCORING)), "", HOW_IT_SCORES]
+    if not is_adapter:
+        kind = "AutoModelForCausalLM"
+        return _python(f"from transformers import {kind}", f'model = {kind}.from_pretrained("this folder")')
+    if preset.model.path.lower().endswith(".gguf"):
+        folder, _, gguf = preset.model.path.rpartition("/")
+        return _python(
             "from peft import PeftModel",
-            f"from transformers import {kind}",
-            f'base = {kind}.from_pretrained("{folder}", gguf_file="{gguf}")',
+            "from transformers import AutoModelForCausalLM",
+            f'base = AutoModelForCausalLM.from_pretrained("{folder}", gguf_file="{gguf}")',
             'model = PeftModel.from_pretrained(base, "this folder")',
-        ]
+        )
+    kind = "AutoPeftModelForCausalLM"
+    return _python(f"from peft import {kind}", f'model = {kind}.from_pretrained("this folder")')
+
+
+def _python(*lines: str) -> list[str]:
     return ["```python", *lines, "```"]
 
 

@@ -10,7 +10,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from engine.adapters import add_adapter, merged
 from engine.checkpoint import is_whole, newest_whole, put_in_place, save_model
@@ -23,6 +30,8 @@ from engine.virtual_tokens import count
 
 #: Within a run: the model an adapter was trained on, where it exists nowhere else.
 MERGED_BASE = "base"
+#: How transformers names what gives numbers for a whole text.
+CLASSIFIER = "ForSequenceClassification"
 
 
 class ModelError(ValueError):
@@ -101,6 +110,11 @@ def open_model(
 
     auto: the class of transformers that opens it, with what `config` says laid over the model's own configuration.
     """
+    if preset.path != "scratch" and auto is AutoModelForCausalLM and gives_scores(preset.path):
+        raise ModelError(
+            f"model.path: {preset.path} is a reward model, which scores answers and writes none; "
+            "name a language model, or measure this one with `evaluate`"
+        )
     if preset.path == "scratch":
         assert preset.scratch is not None  # noqa: S101 - the preset was checked
         return _from_scratch(preset.scratch, seed, dtype, auto, config), byte_tokenizer()
@@ -129,7 +143,7 @@ def open_for_use(preset: settings.Model, *, device: torch.device, dtype: torch.d
     Raises ModelError.
     """
     folder = locate(preset.path)
-    if is_adapter(folder):
+    if is_adapter(folder) and not gives_scores(preset.path):
         model, tokenizer = adapter_on_its_base(folder, preset, dtype)
     else:
         model, tokenizer = open_model(preset, dtype=dtype, seed=0)
@@ -264,6 +278,24 @@ def _without_adapter(preset: settings.Model, path: str) -> settings.Model:
 def is_adapter(folder: Path) -> bool:
     """Whether a folder holds an adapter, which belongs to a model elsewhere."""
     return (folder / "adapter_config.json").is_file()
+
+
+def gives_scores(path: str) -> bool:
+    """Whether `path` names a reward model or another classifier of texts, or an adapter of one.
+
+    Without this it would open as a language model whose head is noise.
+    """
+    folder = locate(path)
+    if is_adapter(folder):
+        return bool(read_json(folder / "adapter_config.json").get("task_type") == "SEQ_CLS")
+    if folder.exists():
+        kinds = read_json(folder / "config.json").get("architectures")
+    else:
+        try:
+            kinds = PreTrainedConfig.get_config_dict(path)[0].get("architectures")
+        except (OSError, ValueError):
+            return False  # who opens it tells why it cannot be
+    return any(str(kind).endswith(CLASSIFIER) for kind in kinds or [])
 
 
 def keep_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -12,15 +12,35 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as OF_MASKED_WORDS
 
 from engine.adapters import add_adapter
 from engine.contract import settings
 from engine.contract.preset import RewardModelPreset
+from engine.contract.run_dir import read_json
 from engine.data.byte_tokenizer import PAD
+from engine.data.chat import ChatEncoder, Example
+from engine.data.rankings import Reader, as_one_text, as_two_segments
+from engine.data.rows import Row
 from engine.logprobs import Rows, takes_positions
-from engine.models import ModelError, Policy, check_vocabulary, is_adapter, keep_base, locate, open_model
+from engine.models import (
+    ModelError,
+    Policy,
+    adapter_on_its_base,
+    check_vocabulary,
+    gives_scores,
+    is_adapter,
+    keep_base,
+    locate,
+    open_model,
+)
 
 #: What architectures call the layer that gives the number.
 HEADS = ("score", "classifier")
@@ -52,10 +72,73 @@ def load_reward_model(preset: RewardModelPreset, *, device: torch.device, dtype:
         return Policy(wrapped, tokenizer, has_adapter=True)
 
 
+def open_reward_model(preset: settings.Model, *, device: torch.device, dtype: torch.dtype) -> Policy:
+    """A reward model as it was saved, to score with; from a run, a folder, an adapter's folder or the hub.
+
+    Raises ModelError, also for a model that has no head for scores, as one drawn at random would score at random.
+    """
+    if not gives_scores(preset.path):
+        raise ModelError(
+            f"model.path: {preset.path} is no reward model, as it has no head that scores; "
+            "name a run of reward_model, or a model for sequence classification"
+        )
+    folder = locate(preset.path)
+    model: Any
+    if is_adapter(folder):
+        model, tokenizer = reward_adapter(folder, preset, dtype)
+    else:
+        model, tokenizer = _open(preset, dtype=dtype, seed=0)
+    check_vocabulary(_unwrapped(model), tokenizer)
+    head = _head(_unwrapped(model))
+    if not is_encoder(model):
+        getattr(_unwrapped(model), head).float()
+    model.to(device).eval().requires_grad_(False)
+    return Policy(model, tokenizer, has_adapter=is_adapter(folder))
+
+
+def reward_adapter(folder: Path, preset: settings.Model, dtype: torch.dtype) -> tuple[Any, PreTrainedTokenizerBase]:
+    """A reward model's adapter on its base, with what training wrote beside it. Raises ModelError.
+
+    The base may be a language model: what pads, and how scores spread, only the adapter's folder knows.
+    """
+    model, tokenizer = adapter_on_its_base(folder, preset, dtype, AutoModelForSequenceClassification, num_labels=1)
+    told = read_json(folder / "config.json")
+    own = _unwrapped(model).config
+    for name in ("reward_mean", "reward_std"):
+        if name in told:
+            setattr(own, name, told[name])
+    if (folder / "tokenizer_config.json").is_file():
+        tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    if told.get("pad_token_id") is not None:
+        own.get_text_config().pad_token_id = told["pad_token_id"]
+    return model, tokenizer
+
+
 def is_encoder(model: nn.Module) -> bool:
     """Whether a model of this type reads in both directions and sums a text up at its first token."""
     config: PreTrainedConfig = _unwrapped(model).config
     return config.model_type in OF_MASKED_WORDS and not config.is_encoder_decoder
+
+
+def reader_for(policy: Policy, *, system_prompt: str | None) -> Reader:
+    """How an answer with its prompt is put into tokens for this reward model."""
+    if is_encoder(policy.model):
+        return as_two_segments(policy.tokenizer, system_prompt=system_prompt)
+    read = as_one_text(ChatEncoder(policy.tokenizer, system_prompt=system_prompt))
+    pad = _unwrapped(policy.model).config.get_text_config().pad_token_id
+    # None of ours is so. transformers scores others before their end token, where they were trained to be scored.
+    return _without_trailing(pad, read) if pad == policy.tokenizer.eos_token_id else read
+
+
+def _without_trailing(token: int, read: Reader) -> Reader:
+    def shortened(row: Row) -> Example:
+        example = read(row)
+        length = len(example.ids)
+        while length > 1 and example.ids[length - 1] == token:
+            length -= 1
+        return example._replace(ids=example.ids[:length], is_target=example.is_target[:length])
+
+    return shortened
 
 
 class Rewards(NamedTuple):

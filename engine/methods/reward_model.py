@@ -8,9 +8,10 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
+from engine.contract import settings
 from engine.contract.preset import RewardModelPreset
 from engine.data.batching import micro_batches, pad_rows, rows_of_step
-from engine.data.rankings import Encoded, Ranking, Reader, as_one_text, as_two_segments, encode_rankings, told
+from engine.data.rankings import Encoded, Ranking, encode_rankings, told
 from engine.data.sources import DataError, Table
 from engine.logprobs import Rows
 from engine.loop import Material, Method, Update
@@ -18,7 +19,7 @@ from engine.losses import RewardLoss, bradley_terry_loss
 from engine.methods.bench import Bench, is_due
 from engine.modes import without_dropout
 from engine.reward_measures import area_under_curve, calibration_error, pearson, spearman
-from engine.reward_models import is_encoder
+from engine.reward_models import reader_for
 from engine.tally import Least, Mean, Peak, Values
 
 #: Held-out prompts measured at most each time, so that a look at them stays short.
@@ -83,7 +84,7 @@ def reward_model(preset: RewardModelPreset, bench: Bench) -> Method:
     def loss(batch: RewardBatch) -> tuple[Tensor, Values]:
         device = bench.accelerator.device
         rewards: Tensor = bench.scorer(batch.rows.to(device)).rewards
-        result, values = compare(preset, rewards, batch.pairs.to(device), prompts=batch.prompts)
+        result, values = compare(preset.reward_model, rewards, batch.pairs.to(device), prompts=batch.prompts)
         return result.share, values
 
     def measure(step: int) -> dict[str, float]:
@@ -93,7 +94,10 @@ def reward_model(preset: RewardModelPreset, bench: Bench) -> Method:
         # Saved with the model: who learns from its scores can bring them to one scale.
         config: Any = bench.policy.model.config
         config.reward_mean, config.reward_std = float(rewards.mean()), float(rewards.std())
-        return measured(preset, rewards, held_out[:EVAL_PROMPTS]) if held_out and training.eval_every else {}
+        if not held_out or not training.eval_every:
+            return {}
+        found = measured(preset.reward_model, rewards, held_out[:EVAL_PROMPTS])
+        return {f"eval_{name}": value for name, value in found.items()}
 
     def material() -> Material:
         items, looked_at = ([ranking.answers for ranking in some] for some in (rankings, held_out))
@@ -102,7 +106,7 @@ def reward_model(preset: RewardModelPreset, bench: Bench) -> Method:
     return Method(batches, loss, measure, material)
 
 
-def compare(preset: RewardModelPreset, rewards: Tensor, pairs: Pairs, *, prompts: float) -> tuple[RewardLoss, Values]:
+def compare(own: settings.RewardModel, rewards: Tensor, pairs: Pairs, *, prompts: float) -> tuple[RewardLoss, Values]:
     """The loss of A scored answers, (A,), and what is told of them, under TRL's names."""
     better, worse = rewards[pairs.better], rewards[pairs.worse]
     result = bradley_terry_loss(
@@ -110,7 +114,7 @@ def compare(preset: RewardModelPreset, rewards: Tensor, pairs: Pairs, *, prompts
         worse,
         pairs.margins,
         pairs.weights,
-        centring=preset.reward_model.centring,
+        centring=own.centring,
         normaliser=prompts,
     )
     rewards, difference, weight = rewards.detach(), (better - worse).detach(), pairs.weights.sum()
@@ -135,14 +139,14 @@ def pairs_of(rankings: Sequence[Ranking], *, use_margins: bool) -> Pairs:
     return Pairs(torch.tensor(better), torch.tensor(worse), torch.tensor(margins), torch.tensor(weights))
 
 
-def measured(preset: RewardModelPreset, rewards: Tensor, rankings: Sequence[Ranking]) -> dict[str, float]:
-    """What scores, (A,), of all answers of some rankings tell of the model, each name with eval_ before it."""
-    pairs = pairs_of(rankings, use_margins=preset.reward_model.margin)
-    found = {"reward_std": float(rewards.std())}
+def measured(own: settings.RewardModel, rewards: Tensor, rankings: Sequence[Ranking]) -> dict[str, float]:
+    """What scores, (A,), of all answers of some rankings tell of the model."""
+    pairs = pairs_of(rankings, use_margins=own.margin)
+    found = {"mean_reward": float(rewards.mean()), "reward_std": float(rewards.std())}
     if len(pairs.better):
         better, worse = rewards[pairs.better], rewards[pairs.worse]
         prompts = float(sum(bool(ranking.pairs) for ranking in rankings))
-        result, values = compare(preset, rewards, pairs, prompts=prompts)
+        result, values = compare(own, rewards, pairs, prompts=prompts)
         found |= {"loss": float(result.share)}
         found |= {name: float(v.total / v.weight if isinstance(v, Mean) else v.value) for name, v in values.items()}
         found |= {"auc": area_under_curve(better, worse), "calibration_error": calibration_error(better - worse)}
@@ -152,7 +156,7 @@ def measured(preset: RewardModelPreset, rewards: Tensor, rankings: Sequence[Rank
     if known.any():
         scores, ratings = rewards[known], ratings[known]
         found |= {"pearson": pearson(scores, ratings), "spearman": spearman(scores, ratings)}
-    return {f"eval_{name}": value for name, value in found.items()}
+    return found
 
 
 def _encode(preset: RewardModelPreset, bench: Bench, table: Table, phase: str) -> Encoded:
@@ -165,7 +169,7 @@ def _encode(preset: RewardModelPreset, bench: Bench, table: Table, phase: str) -
             bench.breathe()
 
     to_learn = table is bench.train
-    read = _reader(preset, bench)
+    read = reader_for(bench.policy, system_prompt=preset.data.system_prompt)
     encoded = encode_rankings(table.rows, read, max_length=longest, to_learn=to_learn, breathe=breathe)
     encoded = encoded._replace(left_out=table.numbered(encoded.left_out))
     lost = told(encoded, table.origins)
@@ -174,12 +178,6 @@ def _encode(preset: RewardModelPreset, bench: Bench, table: Table, phase: str) -
     if lost:
         bench.reporter.notice("warning", lost, "mend those rows, or raise data.max_length where they are too long")
     return encoded
-
-
-def _reader(preset: RewardModelPreset, bench: Bench) -> Reader:
-    if is_encoder(bench.policy.model):
-        return as_two_segments(bench.policy.tokenizer, system_prompt=preset.data.system_prompt)
-    return as_one_text(bench.encoder)
 
 
 def _cut(preset: RewardModelPreset, rankings: Sequence[Ranking]) -> list[list[Ranking]]:
