@@ -11,7 +11,9 @@ from engine.contract import online_settings, settings
 from engine.data.batching import mix
 from engine.data.chat import ChatEncoder
 from engine.data.sources import Row
+from engine.logprobs import Rows
 from engine.models import ModelError, Policy, choose_device, choose_dtype, open_for_use
+from engine.reward_models import RewardScorer, open_reward_model
 from engine.rollout.decode import sample_answers
 from engine.rollout.protocol import Answer
 from engine.threads import calibrate
@@ -24,13 +26,27 @@ def open_here(model: settings.Model, *, threads: int | None) -> Policy:
     """The model, to be used in this process. threads: CPU threads; None measures. Raises ModelError."""
     device = choose_device(model.device)
     policy = open_for_use(model, device=device, dtype=choose_dtype(model.dtype, device))
+    _use_threads(threads, policy, lambda rows: policy.model(input_ids=rows.input_ids))
+    return policy
+
+
+def open_scorer_here(model: settings.Model, *, threads: int | None) -> Policy:
+    """As `open_here`, a reward model. Raises ModelError."""
+    device = choose_device(model.device)
+    policy = open_reward_model(model, device=device, dtype=choose_dtype(model.dtype, device))
+    _use_threads(threads, policy, RewardScorer(policy.model))
+    return policy
+
+
+def _use_threads(threads: int | None, policy: Policy, read: Callable[[Rows], object]) -> None:
+    """Compute with as many threads as are told, else with as many as read some rows fastest."""
     if threads is not None:
         torch.set_num_threads(threads)
-    elif device.type == "cpu":
+    elif next(policy.model.parameters()).device.type == "cpu":
         ids = torch.zeros(4, min(32, policy.context or 32), dtype=torch.long)
+        rows = Rows(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros_like(ids, dtype=torch.bool))
         with torch.no_grad():
-            calibrate(lambda: policy.model(input_ids=ids))
-    return policy
+            calibrate(lambda: read(rows))
 
 
 def usual_length(policy: Policy) -> int:

@@ -11,7 +11,7 @@ from engine.command_line.heavy import heavy
 from engine.command_line.progress import Progress
 from engine.contract import faults, settings
 from engine.contract.faults import Fault, PresetError
-from engine.contract.preset import load_preset
+from engine.contract.preset import RewardModelPreset, load_preset
 from engine.contract.run_dir import RunDir, is_run_dir
 from engine.contract.strict_yaml import YamlError, load_yaml
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from engine.models import Policy
     from engine.sampling import Sampler
 
-MEASURES = ("loss", "answers", "preferences")
+MEASURES = ("loss", "answers", "preferences", "scores")
 ROWS = 256
 
 
@@ -44,8 +44,8 @@ def add(command: argparse.ArgumentParser) -> None:
         "--measure",
         action="append",
         choices=MEASURES,
-        help="held-out loss; sampled answers (accuracy and pass@k, or ROUGE and BLEU); order of preference pairs;"
-        " may be given again (default: all that the data allows)",
+        help="held-out loss; sampled answers (accuracy and pass@k, or ROUGE and BLEU); order of preference pairs by"
+        " implicit reward; scores of a reward model; may be given again (default: all that model and data allow)",
     )
     command.add_argument("--answer", metavar="COLUMN", help="the right answer, to be met exactly")
     command.add_argument("--pass-at", type=arguments.whole(1), action="append", metavar="K", help="default: 2, 4, 8 …")
@@ -71,19 +71,66 @@ def evaluate_command(options: argparse.Namespace) -> int:
         raise PresetError(options.model, [fault])
     named = ", ".join(source.path for source in sources)
     with Progress() as progress, heavy(named):
-        from engine.evaluation.material import material
         from engine.evaluation.report import keep, report_of
+        from engine.models import gives_scores
 
-        progress.phase("reading the data")
-        found = material(sources)
-        wanted = _wanted(options, model, found)
-        figures, sampling = _measured(options, model, reference, found, wanted, progress)
-        notes = [f"{name} not measured: {why}" for name, why in _unmeasured(found, wanted).items()]
+        sampling = None
+        if gives_scores(model.path):
+            figures, notes = _of_reward_model(options, model, sources, progress)
+        else:
+            figures, sampling, notes = _of_language_model(options, model, reference, sources, progress)
         paths = [source.path for source in sources]
         report = report_of(figures, model=model.path, data=paths, sampling=sampling, notes=notes)
         kept = keep(report, Path(model.path))
     _tell(options, report, kept)
     return 0
+
+
+def _of_reward_model(
+    options: argparse.Namespace, model: settings.Model, sources: list[settings.Source], progress: Progress
+) -> tuple["Figures", list[str]]:
+    from engine.data.sources import DataError, load_rows
+    from engine.evaluation.scores import of_reward_model
+    from engine.sampling import open_scorer_here
+
+    if others := [name for name in options.measure or [] if name != "scores"]:
+        raise DataError(f"a reward model writes nothing, so there is no {others[0]} to measure; use --measure scores")
+    progress.phase("reading the data")
+    table = load_rows(sources, "reward_model")
+    progress.phase("loading the model")
+    policy = open_scorer_here(model, threads=options.threads)
+    figures, lost = of_reward_model(
+        policy,
+        table,
+        _own_settings(model),
+        system_prompt=arguments.system_prompt_of(options, model),
+        max_length=options.max_length,
+        tell=progress.of_share,
+    )
+    return figures, list(filter(None, [table.unusable, lost]))
+
+
+def _own_settings(model: settings.Model) -> settings.RewardModel:
+    """What its loss counts: as the run's preset has it, else as usual."""
+    run = Path(model.path)
+    preset = load_preset(RunDir(run).preset) if is_run_dir(run) else None
+    return preset.reward_model if isinstance(preset, RewardModelPreset) else settings.RewardModel()
+
+
+def _of_language_model(
+    options: argparse.Namespace,
+    model: settings.Model,
+    reference: settings.Model | None,
+    sources: list[settings.Source],
+    progress: Progress,
+) -> tuple["Figures", dict[str, Any] | None, list[str]]:
+    from engine.evaluation.material import material
+
+    progress.phase("reading the data")
+    found = material(sources)
+    wanted = _wanted(options, model, found)
+    figures, sampling = _measured(options, model, reference, found, wanted, progress)
+    return figures, sampling, [f"{name} not measured: {why}" for name, why in _unmeasured(found, wanted).items()]
 
 
 # ------------------------------------------------------------------------------------------------------- before it
@@ -141,6 +188,7 @@ def _lacks(options: argparse.Namespace, model: settings.Model, found: "Material"
     table = to_answer(found, options.answer)
     lacks = {"loss": found.lacks.get("learned", ""), "answers": found.lacks.get("asked", "")}
     lacks["preferences"] = found.lacks.get("pairs", "")
+    lacks["scores"] = f"{model.path} writes answers and scores none; name a reward model"
     if table is not None:
         has_answers = all(reference_of(row) is not None for row in table.rows)
         lacks["answers"] = "" if has_answers or grader(table, options.answer) else NOTHING_TO_COMPARE
@@ -184,11 +232,8 @@ def _measured(
     figures: Figures = {}
     sampling = None
 
-    def tell(what: str, share: float) -> None:
-        progress.tell(what, share=share, pace="", seconds_left=None)
-
     if "loss" in wanted and found.learned is not None:
-        figures |= material.loss(policy, encoder, found.learned.rows, max_length=longest, tell=tell)
+        figures |= material.loss(policy, encoder, found.learned.rows, max_length=longest, tell=progress.of_share)
     if "answers" in wanted:
         sampler = _sampler(options, policy, encoder, system)
         figures |= _answers(options, sampler, found, progress)
@@ -196,7 +241,7 @@ def _measured(
     if "preferences" in wanted and found.pairs is not None:
         other = None if reference is None else open_here(reference, threads=options.threads)
         figures |= material.preferences(
-            policy, other, encoder, found.pairs.rows, beta=options.beta, max_length=longest, tell=tell
+            policy, other, encoder, found.pairs.rows, beta=options.beta, max_length=longest, tell=progress.of_share
         )
     return figures, sampling
 

@@ -61,6 +61,10 @@ class Progress:
             self._told_at = time.monotonic()
             terminal.complain(f"{what}: {share:.0%}  {told}")
 
+    def of_share(self, what: str, share: float) -> None:
+        """How far work has come whose pace nobody asks for."""
+        self.tell(what, share=share, pace="", seconds_left=None)
+
     def of_sampling(self, pace: "Pace") -> None:
         """How far sampling has come."""
         what = f"answer {min(pace.done + 1, pace.wanted)} of {pace.wanted}"

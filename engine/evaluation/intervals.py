@@ -1,7 +1,11 @@
-"""How far a mean over few prompts can be relied on."""
+"""How far a measure over few prompts can be relied on."""
 
 import math
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
+
+import torch
+from torch import Tensor
 
 #: Normal quantile of a two-sided 95% interval.
 Z95 = 1.959963984540054
@@ -26,3 +30,41 @@ def wilson(mean: float, count: int, *, z: float = Z95) -> Interval:
     half = z / shrink * math.sqrt(mean * (1 - mean) / count + z * z / (4 * count * count))
     # At 0 and 1 an end is the mean itself, and rounding must not put it inside.
     return Interval(max(0.0, min(mean, middle - half)), min(1.0, max(mean, middle + half)))
+
+
+def bootstrap(
+    measure: Callable[[Tensor], Mapping[str, float]], count: int, *, resamples: int = 1000, seed: int = 0
+) -> dict[str, Interval]:
+    """Efron 1979, percentile intervals: between which values 95% of the measures of resampled prompts lie.
+
+    measure: of the prompts with these indices, (count,), some of them more than once. One that is no number in some
+    resamples, such as a correlation with a constant, is judged by the others; NaN if there are none.
+    The seed is fixed, so that measuring again tells the same.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    found: dict[str, list[float]] = {}
+    for _ in range(resamples):
+        for name, value in measure(torch.randint(count, (count,), generator=generator)).items():
+            found.setdefault(name, []).append(value)
+    return {name: _middle(torch.tensor(values, dtype=torch.float64)) for name, values in found.items()}
+
+
+def bootstrap_of_mean(values: Tensor, *, resamples: int = 2000, seed: int = 0) -> Interval:
+    """As `bootstrap`, of the mean over prompts of `values`, (prompts,)."""
+    generator = torch.Generator().manual_seed(seed)
+    count = len(values)
+    # Resamples a few at a time: at 10,000 prompts all of them would take 160 MB.
+    at_once = max(1, 1_000_000 // count)
+    means = [
+        values[torch.randint(count, (min(at_once, resamples - start), count), generator=generator)].double().mean(dim=1)
+        for start in range(0, resamples, at_once)
+    ]
+    return _middle(torch.cat(means))
+
+
+def _middle(found: Tensor) -> Interval:
+    found = found[~found.isnan()]
+    if not len(found):
+        return Interval(math.nan, math.nan)
+    low, high = torch.quantile(found, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return Interval(low, high)
