@@ -9,9 +9,8 @@ from engine.contract.settings import Source
 from engine.data.formats import canonical
 from engine.data.rows import Row, UnusableRow
 from engine.data.sources import DataError, load_rows
-from engine.labelling.items import Prompt, answer_text, compared, grouped, identity
+from engine.labelling.items import Batch, Batches, Prompt, answer_text, compared, grouped, identity
 
-Batches = Iterator[tuple[int, list[Item]]]
 #: What the column of several answers, or of one, is called.
 SEVERAL = ("completions", "responses", "answers", "generations")
 ONE = ("completion", "response", "answer", "generation")
@@ -20,7 +19,13 @@ ONE = ("completion", "response", "answer", "generation")
 def open_part(part: Completions | Preferences) -> tuple[int, Batches]:
     """How many groups of rows there are, and the items of each with its number from 1. Raises DataError."""
     items = _of_preferences(part) if isinstance(part, Preferences) else _of_completions(part)
-    return len(items), ((number, found) for number, found in enumerate(items, start=1))
+    return len(items), (Batch(found, number) for number, found in enumerate(items, start=1))
+
+
+def prompts_of(sources: list[Source]) -> tuple[list[Prompt], str]:
+    """Every prompt of the sources in order, and in words which rows have none. Raises DataError if no row has one."""
+    table = load_rows(sources, "prompt")
+    return [row["prompt"] for row in table.rows], table.unusable
 
 
 def _rows(sources: list[Source], of: str) -> Iterator[tuple[Source, int, Row]]:
@@ -28,7 +33,8 @@ def _rows(sources: list[Source], of: str) -> Iterator[tuple[Source, int, Row]]:
     for source in sources:
         for number, row in enumerate(load_rows([source]).rows, start=1):
             try:
-                yield source, number, canonical(_as_messages(row) if of == "grpo" else row, of)
+                given = _as_messages(row) if of == "prompt" else row
+                yield source, number, canonical(given, of, format=source.format, columns=source.columns)
             except UnusableRow as why:
                 raise DataError(f"{source.path}, row {number}: {why}; mend the row or rename its columns") from why
 
@@ -36,7 +42,7 @@ def _rows(sources: list[Source], of: str) -> Iterator[tuple[Source, int, Row]]:
 def _of_completions(part: Completions) -> list[list[Item]]:
     """Raises DataError."""
     read: list[tuple[str, tuple[Prompt, Candidate]]] = []
-    for source, number, row in _rows(part.source, "grpo"):
+    for source, number, row in _rows(part.source, "prompt"):
         prompt, answers = row["prompt"], _answers(source, number, row)
         known = {"model": row["model"]} if isinstance(row.get("model"), str) else {}
         origin = {"file": source.path, "row": number, **known}

@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
@@ -17,23 +16,17 @@ from typing import NamedTuple
 from engine.contract import events
 from engine.contract.commands import read_command
 from engine.contract.jsonl import read_lines
-from engine.contract.labels import Item, LabelDir
+from engine.contract.labels import LabelDir
 from engine.contract.labels_log import append_whole, drop_torn_line, read_items
 from engine.contract.labels_recipe import Completions, Part, Preferences, Recipe, Rollouts, Written, load_recipe
 from engine.contract.run_dir import RunDir, write_json
 from engine.contract.status import own_identity
 from engine.failures import explain
+from engine.labelling.items import Batches
 from engine.reporting import Reporter
 
 FINISHED, FAILED, STOPPED = 0, 1, 3
 PAUSE_POLL_SECONDS = 0.1
-
-
-class Batch(NamedTuple):
-    """Items that came to be together, and how much of the recipe is done with them: 0 to `planned`."""
-
-    items: list[Item]
-    done: int
 
 
 class StopNow(Exception):  # noqa: N818 - asked for, not an error
@@ -113,14 +106,15 @@ def follow(recipe: Recipe, label_dir: LabelDir, reporter: Reporter, requests: Re
     parts = [_opened(part, made, reporter, requests) for part in recipe.parts]
     planned = sum(part.planned for part in parts)
     reporter.event(events.RunStarted(time=time.time(), method="items", steps=planned))
-    before = 0
+    before = tokens = 0
     for part in parts:
         for batch in part.batches:
             new = [item for item in batch.items if item.id not in made]
             made |= {item.id for item in new}
             if new:
                 append_whole(label_dir.items, "\n".join(item.model_dump_json() for item in new))
-            values = {"items": float(len(made))}
+            tokens += batch.tokens
+            values = {"items": float(len(made)), "tokens": float(tokens)}
             reporter.event(events.Step(step=before + batch.done, time=time.time(), values=values))
             if requests.wants_stop():
                 return False
@@ -134,7 +128,7 @@ class Opened(NamedTuple):
     """A part whose sources were found: how many batches there will be, and those still to make."""
 
     planned: int
-    batches: Iterator[Batch]
+    batches: Batches
 
 
 def _opened(part: Part, made: set[str], reporter: Reporter, requests: Requests) -> Opened:
@@ -144,16 +138,15 @@ def _opened(part: Part, made: set[str], reporter: Reporter, requests: Requests) 
         case Written():
             from engine.labelling import writing
 
-            planned, groups = writing.open_part(part, made, reporter, requests.breathe)
+            return Opened(*writing.open_part(part, made, reporter, requests.breathe))
         case Rollouts():
             from engine.labelling import from_run
 
-            planned, groups = from_run.open_part(part, requests.wants_stop)
+            return Opened(*from_run.open_part(part, requests.wants_stop))
         case Completions() | Preferences():
             from engine.labelling import from_files
 
-            planned, groups = from_files.open_part(part)
-    return Opened(planned, (Batch(items, number) for number, items in groups))
+            return Opened(*from_files.open_part(part))
 
 
 if __name__ == "__main__":

@@ -4,12 +4,26 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.contract.labels import Candidate, Item
 from engine.contract.labels_recipe import Compare
 
 Prompt = str | list[dict[str, str]]
+
+
+class Batch(NamedTuple):
+    """Items that came to be together, and how much of their part of the recipe is done with them.
+
+    tokens: what models wrote for it.
+    """
+
+    items: list[Item]
+    done: int
+    tokens: int = 0
+
+
+Batches = Iterator[Batch]
 
 
 def compared(prompt: Prompt, groups: Sequence[Sequence[Candidate]], compare: Compare, key: str = "") -> list[Item]:

@@ -1,21 +1,24 @@
 """Models answer prompts, and their answers become items. Every answer draws from a stream of its own."""
 
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from engine.contract import online_settings, settings
-from engine.contract.labels import Candidate, Item
+from engine.contract.labels import Candidate
 from engine.contract.labels_recipe import Writer, Written
 from engine.data.chat import ChatEncoder
-from engine.data.formats import canonical
-from engine.data.sources import load_rows
-from engine.labelling.items import Prompt, compared, identity
+from engine.labelling.from_files import prompts_of
+from engine.labelling.items import Batch, Batches, Prompt, compared, identity
 from engine.models import Policy
 from engine.reporting import Reporter
 from engine.rollout.decode import sample_answers
 from engine.sampling import open_here
+
+#: How often it is told how far an answer is.
+TELL_SECONDS = 1.0
 
 
 class Author:
@@ -32,33 +35,51 @@ class Author:
             top_k=writer.top_k,
         )
 
-    def answer(self, prompts: list[Prompt], breathe: Callable[[], None]) -> list[list[Candidate]]:
-        """`writer.answers` candidates to each prompt, the same whatever other prompts stand beside it."""
+    def answer(self, prompts: list[Prompt], breathe: Callable[[], None]) -> tuple[list[list[Candidate]], int]:
+        """`writer.answers` candidates to each prompt, the same whatever other prompts stand beside it; and tokens."""
         ids = [self._encoder.prompt({"prompt": prompt}) for prompt in prompts]
         seeds = [[_seed(self.writer.seed, prompt, n) for n in range(self.writer.answers)] for prompt in prompts]
         answers = sample_answers(self._policy, ids, seeds, self._rollout, breathe=breathe)
-        return [
+        candidates = [
             [
                 Candidate(text=self._encoder.decode(answer.ids), origin=self._origin(number, answer.finish))
                 for number, answer in enumerate(group)
             ]
             for group in answers
         ]
+        return candidates, sum(len(answer.ids) for group in answers for answer in group)
 
     def _origin(self, number: int, finish: str) -> dict[str, Any]:
         sampling = self.writer.model_dump(include={"temperature", "top_p", "top_k", "max_new_tokens", "seed"})
         return {"model": self.writer.model, "answer": number, "finish": finish, "sampling": sampling}
 
 
-Batches = Iterator[tuple[int, list[Item]]]
+class Underway:
+    """Called once a token: a sign of life, and now and then how far a batch of answers is."""
+
+    def __init__(self, reporter: Reporter, breathe: Callable[[], None], what: str, longest: int) -> None:
+        """longest: calls there will be at most."""
+        self._reporter = reporter
+        self._breathe = breathe
+        self._what = what
+        self._longest = longest
+        self._calls = 0
+        self._told_at = time.monotonic()
+
+    def __call__(self) -> None:
+        self._breathe()
+        self._calls += 1
+        if (now := time.monotonic()) - self._told_at >= TELL_SECONDS:
+            self._told_at = now
+            self._reporter.phase(self._what, min(1.0, self._calls / self._longest))
 
 
 def open_part(part: Written, made: set[str], reporter: Reporter, breathe: Callable[[], None]) -> tuple[int, Batches]:
     """How many batches of prompts there are, and the items of each that is still to be answered, numbered from 1.
 
-    Raises DataError, ModelError, UnusableRow for a row without a prompt.
+    Raises DataError, ModelError.
     """
-    prompts = [canonical(row, "grpo")["prompt"] for row in load_rows(part.prompts).rows]
+    prompts, _ = prompts_of(part.prompts)
     seen: Counter[str] = Counter()
     asked = []
     for prompt in prompts:
@@ -83,11 +104,14 @@ def _written(
         if not missing:
             continue
         authors = authors or _authors(part, reporter, breathe)
-        answers = [author.answer([prompt for _, prompt in missing], breathe) for author in authors]
+        what = f"writing answers to prompt {(number - 1) * part.prompts_at_once + 1}"
+        underway = Underway(reporter, breathe, what, sum(writer.max_new_tokens for writer in part.writers))
+        answered_by = [author.answer([prompt for _, prompt in missing], underway) for author in authors]
+        answers = [candidates for candidates, _ in answered_by]
         items = []
         for place, (key, prompt) in enumerate(missing):
             items += compared(prompt, [of_author[place] for of_author in answers], part.compare, key)
-        yield number, items
+        yield Batch(items, number, sum(tokens for _, tokens in answered_by))
 
 
 def _authors(part: Written, reporter: Reporter, breathe: Callable[[], None]) -> list[Author]:

@@ -15,7 +15,7 @@ from engine.contract.labels_recipe import Recipe, load_recipe, recipe_text
 from engine.contract.rollouts import completion_line
 from engine.contract.run_dir import RunDir
 from engine.contract.status import summarise
-from engine.labelling import generate
+from engine.labelling import generate, writing
 from engine.labelling.items import compared
 from engine.reporting import Reporter
 from tests.tiny import CHATML, tiny_policy
@@ -209,6 +209,20 @@ def test_what_a_model_writes_depends_neither_on_the_batch_nor_on_a_stop(
     assert len(texts(labels)) == 1
     assert fill(labels, written(files, model))
     assert texts(labels) == texts(together)
+
+
+def test_how_far_an_answer_is_and_how_many_tokens_were_written_is_told(
+    labels: LabelDir, files: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "TELL_SECONDS", 0.0)
+    (files / "prompts.jsonl").write_text(json.dumps({"prompt": "one"}) + "\n")
+    assert fill(labels, written(files, model))
+    told = [events.read_event(line) for line in RunDir(labels.generation).events.read_bytes().splitlines()]
+    shares = [event.progress for event in told if isinstance(event, events.Phase) and event.progress is not None]
+    assert shares == sorted(shares)
+    assert shares[0] == pytest.approx(1 / 12)
+    [step] = [event for event in told if isinstance(event, events.Step)]
+    assert step.values["tokens"] == len(shares)  # each writer writes one answer
 
 
 # ------------------------------------------------------------------------------------------------- process and command
