@@ -260,6 +260,8 @@ def items_command(options: argparse.Namespace) -> int:
     if options.demo:
         _tell_where(RunDir(items.demo(options).path), as_json=options.json)
         return FINISHED
+    if options.check:
+        return items.check(options)
     generation = LabelDir(options.workspace.resolve() / "labels" / options.set).generation
     offset = following.size_of(RunDir(generation).events)
     return _shown(items.start(options), offset, options, farewell=items.farewell)

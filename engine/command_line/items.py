@@ -11,7 +11,7 @@ from engine.command_line.following import Progress
 from engine.contract.faults import Fault, PresetError, from_validation
 from engine.contract.labels import LabelDir, LabelSet
 from engine.contract.labels_demo import NAME, create_demo
-from engine.contract.labels_recipe import Recipe, load_recipe
+from engine.contract.labels_recipe import Recipe, load_recipe, read_recipe
 from engine.contract.run_dir import RunDir
 from engine.contract.status import Status
 from engine.starting import items
@@ -40,6 +40,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--gold", action="store_true", help="with --preferences: they check the labellers")
     command.add_argument("--ranking", action="store_true", help="all answers to a prompt in one item, to be ranked")
     command.add_argument("--question", help="what people are asked, of a new set")
+    command.add_argument("--guideline", type=Path, metavar="FILE", help="what they are told to look at, of a new set")
+    command.add_argument(
+        "--check", action="store_true", help="say how much there would be and show the first of it; writes nothing"
+    )
     command.add_argument(
         "--workspace",
         type=Path,
@@ -51,15 +55,56 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def start(options: argparse.Namespace) -> RunDir:
     """Start filling the set; returns the directory to watch. Raises PresetError, LaunchError, OSError."""
-    label_dir = LabelDir(options.workspace.resolve() / "labels" / options.set)
-    data = {"name": options.set} | ({"question": options.question} if options.question else {})
+    label_dir, data = _label_dir(options), _settings(options)
     try:
         new = LabelSet.model_validate(data)
     except ValidationError as error:
         raise PresetError("SET", from_validation(error, LabelSet, data)) from error
+    guideline = _guideline(options)
     recipe, told_by = _recipe(options, label_dir)
     prepared = items.prepare(label_dir, recipe, told_by=told_by, workspace=options.workspace, new=new)
-    return items.start(prepared)
+    return items.start(prepared, guideline=guideline)
+
+
+def check(options: argparse.Namespace) -> int:
+    """Say what `start` would make. Raises PresetError with all that is wrong."""
+    label_dir = _label_dir(options)
+    if options.recipe is not None:
+        data, told_by = read_recipe(options.recipe)[0], options.recipe
+    else:
+        recipe, told_by = _recipe(options, label_dir)
+        data = recipe.model_dump(mode="json")
+    plan = items.look(label_dir, data, told_by=told_by, workspace=options.workspace, new=_settings(options))
+    if options.json:
+        terminal.say_json(plan.model_dump(mode="json"))
+        return 0
+    for part in plan.parts:
+        about = "about " if part.is_rough else ""
+        terminal.say(f"{part.kind}: {part.rows} rows, {about}{part.items} items at most")
+        if part.left_out:
+            terminal.say(f"  {part.left_out}")
+    time = "" if plan.seconds is None else f", about {terminal.duration(plan.seconds)} on this processor"
+    terminal.say(f"{plan.name}: {plan.items} items, {plan.tokens} tokens at most{time}")
+    return 0
+
+
+def _label_dir(options: argparse.Namespace) -> LabelDir:
+    return LabelDir(options.workspace.resolve() / "labels" / options.set)
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    return {"name": options.set} | ({"question": options.question} if options.question else {})
+
+
+def _guideline(options: argparse.Namespace) -> str:
+    """Raises PresetError if there is no such file."""
+    if options.guideline is None:
+        return ""
+    try:
+        return str(options.guideline.read_text("utf-8", "replace"))
+    except OSError as error:
+        fault = Fault(("--guideline",), "", error.strerror or str(error), "check the path")
+        raise PresetError(str(options.guideline), [fault]) from error
 
 
 def demo(options: argparse.Namespace) -> LabelDir:

@@ -1,6 +1,7 @@
 """`export` of a labelling set, and `import`: judgements to and from the forms of the field."""
 
 import argparse
+import json
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -9,6 +10,7 @@ from engine.command_line import terminal
 from engine.contract.faults import Fault, PresetError, from_validation, one_of
 from engine.contract.labels import LabelDir, LabelSet
 from engine.contract.labels_log import list_sets
+from engine.contract.labels_plan import FilePlan
 from engine.contract.labels_use import SCHEME, LabelUse
 
 #: What a set can be exported as, in the words of the help.
@@ -26,6 +28,7 @@ def add_export_options(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--ties", default="drop", choices=["drop", "soft"], help="leave ties out, or write both ways")
     group.add_argument("--margin", default="small", choices=["none", "small", "large"], help="what a strength asks")
+    group.add_argument("--check", action="store_true", help="show the first rows and how many; writes nothing")
     group.add_argument("--workspace", type=Path, default=Path(), metavar="DIR", help=WORKSPACE_HELP)
 
 
@@ -44,7 +47,7 @@ def label_set_at(source: Path, workspace: Path) -> LabelDir | None:
 def export_labels(options: argparse.Namespace, label_dir: LabelDir) -> int:
     """Raises PresetError before anything is written, OSError."""
     # Imported here: the other commands start quicker without.
-    from engine.labelling.exporting import Wish, export_set
+    from engine.labelling.exporting import Wish, export_set, look
 
     if not 0 <= options.held_out < 1:
         fault = Fault(("--held-out",), f"{options.held_out:g}", "should be at least 0 and less than 1", "try 0.1")
@@ -56,6 +59,8 @@ def export_labels(options: argparse.Namespace, label_dir: LabelDir) -> int:
         held_out=options.held_out,
         use=LabelUse(ties=options.ties, margin=options.margin),
     )
+    if options.check:
+        return _tell(look(label_dir, options.dest.resolve(), wish), options)
     made = export_set(label_dir, options.dest.resolve(), wish)
     if options.json:
         terminal.say_json({"dest": str(made.path), "format": wish.format, "rows": made.splits})
@@ -75,13 +80,14 @@ def add_import(command: argparse.ArgumentParser) -> None:
         help="preference (also implicit, conversational, HH, OpenRLHF), kto, ranking, argilla; usually told by columns",
     )
     command.add_argument("--question", help="what people were asked")
+    command.add_argument("--check", action="store_true", help="show the first rows and how many; writes nothing")
     command.add_argument("--workspace", type=Path, default=Path(), metavar="DIR", help=WORKSPACE_HELP)
     command.set_defaults(command=import_command)
 
 
 def import_command(options: argparse.Namespace) -> int:
     """Raises PresetError before anything is written, OSError."""
-    from engine.labelling.importing import import_set
+    from engine.labelling.importing import import_set, look
 
     data = {"name": options.set} | ({"question": options.question} if options.question else {})
     try:
@@ -93,10 +99,24 @@ def import_command(options: argparse.Namespace) -> int:
         raise PresetError(options.set, [Fault((), str(label_dir.path), "is there already", "choose another name")])
     if not options.source.exists():
         raise PresetError(str(options.source), [Fault((), "", "does not exist", "check the path")])
+    if options.check:
+        return _tell(look(options.source.resolve(), options.format), options)
     label_dir.path.parent.mkdir(parents=True, exist_ok=True)
     items, judgements = import_set(options.source.resolve(), label_dir, new, format=options.format)
     if options.json:
         terminal.say_json({"set": str(label_dir.path), "items": items, "judgements": judgements})
     else:
         terminal.say(f"{label_dir.path} has {items} items and {judgements} judgements")
+    return 0
+
+
+def _tell(plan: FilePlan, options: argparse.Namespace) -> int:
+    """What would be read or written."""
+    if options.json:
+        terminal.say_json(plan.model_dump(mode="json"))
+        return 0
+    counts = ", ".join(f"{count} {name}" for name, count in plan.counts.items())
+    terminal.say(f"{plan.format}: {counts}; the first:")
+    for row in plan.first:
+        terminal.say(json.dumps(row, ensure_ascii=False))
     return 0

@@ -5,11 +5,11 @@ follows it: that folder is watched and stopped like a run's, with a step for eac
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from engine.contract.faults import Fault, PresetError, from_validation
+from engine.contract.faults import Fault, Key, PresetError, from_validation
 from engine.contract.settings import STRICT, Sources, setting
 from engine.contract.strict_yaml import YamlError, dump_yaml, load_yaml
 
@@ -78,12 +78,17 @@ class Recipe(BaseModel, **STRICT):
     parts: list[Part] = setting(help="where items come from", min_length=1)
 
 
-def load_recipe(path: Path) -> Recipe:
-    """Raises PresetError, which lists every fault, and OSError."""
+def read_recipe(path: Path) -> tuple[Any, dict[Key, int]]:
+    """What the file says, sound or not, and the line of each key. Raises PresetError for what is no YAML, OSError."""
     try:
-        data, lines = load_yaml(path.read_text("utf-8", "replace"))
+        return load_yaml(path.read_text("utf-8", "replace"))
     except YamlError as error:
         raise PresetError(str(path), [Fault((), "", error.problem, "mend the YAML there", error.line)]) from error
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Raises PresetError, which lists every fault, and OSError."""
+    data, lines = read_recipe(path)
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:

@@ -10,6 +10,7 @@ from typing import Literal
 from engine.contract.faults import Fault, PresetError, one_of
 from engine.contract.labels import Judgement, LabelDir
 from engine.contract.labels_log import fingerprint, read_guideline, read_items, read_ledger, read_set
+from engine.contract.labels_plan import FIRST_ROWS, FilePlan, shortened
 from engine.contract.labels_use import LabelUse
 from engine.data.split import is_held_out
 from engine.labelling.export_rows import FORMATS, Style, export_rows
@@ -56,6 +57,22 @@ def export_set(label_dir: LabelDir, dest: Path, wish: Wish) -> Exported:
     return Exported(dest, splits)
 
 
+def look(label_dir: LabelDir, dest: Path | None, wish: Wish) -> FilePlan:
+    """What `export_set` would write, and the first rows of it. dest: None where nobody has chosen a folder yet.
+
+    Raises PresetError with every fault.
+    """
+    if faults := [*_faults_of(wish), *([] if dest is None else _fault_of_dest(dest))]:
+        raise PresetError(str(label_dir.path), faults)
+    if wish.format == NATIVE:
+        items, standing = read_items(label_dir), read_ledger(label_dir)[0].standing()
+        first = [shortened(item.model_dump(include={"prompt", "candidates"})) for item in items[:FIRST_ROWS]]
+        return FilePlan(format=NATIVE, counts={"items": len(items), "judgements": len(standing)}, first=first)
+    splits = _splits(label_dir, wish)
+    first = [shortened(row) for row in next(iter(splits.values()))[:FIRST_ROWS]]
+    return FilePlan(format=wish.format, counts={name: len(rows) for name, rows in splits.items()}, first=first)
+
+
 def _faults_of(wish: Wish) -> list[Fault]:
     known = [NATIVE, *FORMATS]
     if wish.format not in known:
@@ -82,9 +99,20 @@ def _native(label_dir: LabelDir, dest: Path) -> dict[str, int]:
 
 def _rows(label_dir: LabelDir, dest: Path, wish: Wish) -> dict[str, int]:
     """Raises PresetError if the set has nothing to write."""
-    settings, items = read_set(label_dir), read_items(label_dir)
-    ledger, _ = read_ledger(label_dir)
-    settled: Sequence[Judgement] = ledger.settled()
+    splits = _splits(label_dir, wish)
+    files = {name: _write(found, dest, name, wish) for name, found in splits.items()}
+    text = card(
+        read_set(label_dir), read_items(label_dir), read_ledger(label_dir)[0], files=files, format=wish.format,
+        guideline=read_guideline(label_dir), sha256=fingerprint(label_dir),
+    )  # fmt: skip
+    (dest / "README.md").write_text(text, "utf-8")
+    return {name: len(found) for name, found in splits.items()}
+
+
+def _splits(label_dir: LabelDir, wish: Wish) -> dict[str, list[Row]]:
+    """The rows of each split. Raises PresetError if one would be empty."""
+    items = read_items(label_dir)
+    settled: Sequence[Judgement] = read_ledger(label_dir)[0].settled()
     rows = export_rows(wish.format, items, settled, wish.use, wish.style)
     splits = _split(rows, wish)
     if not all(splits.values()):
@@ -93,13 +121,7 @@ def _rows(label_dir: LabelDir, dest: Path, wish: Wish) -> dict[str, int]:
         if len(splits) > 1 and rows:
             problem = f"{wish.held_out:g} of {len(rows)} rows leaves nothing for {empty}"
         raise PresetError(str(label_dir.path), [Fault((), "", problem, "judge more, or choose another format")])
-    files = {name: _write(found, dest, name, wish) for name, found in splits.items()}
-    text = card(
-        settings, items, ledger, files=files, format=wish.format, guideline=read_guideline(label_dir),
-        sha256=fingerprint(label_dir),
-    )  # fmt: skip
-    (dest / "README.md").write_text(text, "utf-8")
-    return {name: len(found) for name, found in splits.items()}
+    return splits
 
 
 def _split(rows: list[Row], wish: Wish) -> dict[str, list[Row]]:

@@ -2,14 +2,15 @@
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.contract import settings
 from engine.contract.faults import Fault, PresetError, one_of
 from engine.contract.labels import Candidate, Item, Judgement, LabelDir, LabelSet, Ranking
 from engine.contract.labels_log import create_set, read_guideline, read_items, read_ledger, read_set
+from engine.contract.labels_plan import FIRST_ROWS, FilePlan, shortened
 from engine.data.formats import canonical
 from engine.data.rows import UnusableRow
 from engine.data.sources import DataError, Row, load_rows
@@ -28,15 +29,42 @@ def import_set(source: Path, label_dir: LabelDir, new: LabelSet, *, format: str 
     """
     if LabelDir(source).settings.is_file():
         return _import_native(LabelDir(source), label_dir, new)
+    return _make(label_dir, new, _read_file(source, format).found, "")
+
+
+def look(source: Path, format: str = "auto") -> FilePlan:
+    """What `import_set` would read, and the first rows as they are in the file. Raises PresetError as it does."""
+    if LabelDir(source).settings.is_file():
+        items = _items_of(LabelDir(source))
+        standing = read_ledger(LabelDir(source))[0].standing()
+        first = [shortened(item.model_dump(include={"prompt", "candidates"})) for item in items[:FIRST_ROWS]]
+        return FilePlan(format="native", counts={"items": len(items), "judgements": len(standing)}, first=first)
+    rows, form, found = _read_file(source, format)
+    counts = {
+        "rows": len(rows),
+        "items": len({item.id for item, _ in found}),
+        "judgements": sum(len(said) for _, said in found),
+    }
+    return FilePlan(format=form, counts=counts, first=[shortened(row) for row in rows[:FIRST_ROWS]])
+
+
+class _File(NamedTuple):
+    rows: Sequence[Row]
+    format: str
+    found: list[Read]
+
+
+def _read_file(source: Path, format: str) -> _File:
+    """Raises PresetError."""
     if format not in ("auto", *FORMATS):
         raise PresetError(str(source), [Fault(("--format",), format, "cannot be read", one_of(format, list(FORMATS)))])
     try:
         rows = list(load_rows([settings.Source(path=str(source))]).rows)
-        found = list(_read(rows, _recognise(rows[0]) if format == "auto" else format, source.name))
+        form = _recognise(rows[0]) if format == "auto" else format
+        return _File(rows, form, list(_read(rows, form, source.name)))
     except (DataError, UnusableRow) as error:
         problem, _, remedy = str(error).partition("; ")
         raise PresetError(str(source), [Fault((), "", problem, remedy or REMEDY)]) from error
-    return _make(label_dir, new, found, "")
 
 
 REMEDY = f"rename its columns, or name the format: {', '.join(FORMATS)}"
@@ -64,15 +92,20 @@ def _make(label_dir: LabelDir, new: LabelSet, found: Iterable[Read], guideline: 
 def _import_native(source: LabelDir, label_dir: LabelDir, new: LabelSet) -> tuple[int, int]:
     """The set itself under its new name, with all that was ever said in it. Raises PresetError, OSError."""
     made = read_set(source).model_copy(update={"name": new.name})
-    try:
-        items = read_items(source)
-    except ValueError as error:
-        problem, _, remedy = str(error).partition("; ")
-        raise PresetError(str(source.path), [Fault((), "", problem, remedy)]) from error
+    items = _items_of(source)
     said = source.judgements.read_bytes() if source.judgements.exists() else b""
     whole = said[: said.rfind(b"\n") + 1].decode("utf-8", "replace")
     create_set(label_dir.path, made, items, guideline=read_guideline(source), judgements=whole)
     return len(items), len(read_ledger(label_dir)[0].standing())
+
+
+def _items_of(source: LabelDir) -> list[Item]:
+    """Raises PresetError, OSError."""
+    try:
+        return read_items(source)
+    except ValueError as error:
+        problem, _, remedy = str(error).partition("; ")
+        raise PresetError(str(source.path), [Fault((), "", problem, remedy)]) from error
 
 
 # ------------------------------------------------------------------------------------------------------------ formats

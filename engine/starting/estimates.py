@@ -41,6 +41,14 @@ def checkpoint_bytes(model: settings.Model) -> int:
     return COPIES_WITH_OPTIMIZER * weights
 
 
+def weights_in_memory(model: settings.Model) -> int:
+    """What its weights take as 32-bit numbers; 0 where nobody knows, as of an adapter without its base."""
+    if (known := parameters(model)) is not None:
+        return known * FLOAT32
+    is_gguf = model.path.lower().endswith(".gguf") and Path(model.path).is_file()
+    return _weight_bytes(model) if is_gguf else 0
+
+
 def _weight_bytes(model: settings.Model) -> int:
     if model.path == "scratch":
         return 0 if model.scratch is None else _scratch_parameters(model.scratch) * FLOAT32

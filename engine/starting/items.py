@@ -1,18 +1,28 @@
 """From a recipe to the process that follows it: every path is found before anything is written."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from engine.contract import jsonl, settings
-from engine.contract.faults import Fault, PresetError
+from engine.contract.faults import Fault, Key, PresetError, from_validation
 from engine.contract.labels import LabelDir, LabelSet
 from engine.contract.labels_log import create_set, read_set, why_read_only
+from engine.contract.labels_plan import ItemsPlan, PartPlan
 from engine.contract.labels_recipe import Part, Recipe, Rollouts, Writer, Written, load_recipe, recipe_text
 from engine.contract.run_dir import RunDir
 from engine.contract.status import is_alive
+from engine.data.sources import DataError
+from engine.labelling import plans
 from engine.starting import launch
 from engine.starting.resolution import Places, changed, places, resolve_model, resolve_source
+from engine.starting.writing_time import seconds_to_write
+
+#: The setting of each kind of part that a fault of its file stands at.
+FILE_OF = {"written": "prompts", "rollouts": "run", "completions": "source", "preferences": "source"}
 
 
 @dataclass(frozen=True)
@@ -42,11 +52,92 @@ def prepare(label_dir: LabelDir, recipe: Recipe, *, told_by: Path, workspace: Pa
     return PreparedItems(Recipe(parts=parts), label_dir, new if is_new else None)
 
 
-def start(prepared: PreparedItems) -> RunDir:
-    """Make the set if it is new, put the recipe there, and start the process that follows it. Raises LaunchError."""
+def look(label_dir: LabelDir, data: Any, *, told_by: Path, workspace: Path, new: dict[str, Any]) -> ItemsPlan:
+    """What a recipe would make, and what comes first of it. Reads its files, opens no model, writes nothing.
+
+    data: the recipe as it was written. new: settings of the set. Raises PresetError with every fault of the set, the
+    recipe and its files at once.
+    """
+    faults = _faults_of_set(label_dir, new)
+    parts = data.get("parts") if isinstance(data, dict) else None
+    if not isinstance(parts, list) or not parts or set(data) != {"parts"}:
+        faults += _faults_of_recipe(data)
+        raise PresetError(str(told_by), faults)
+    found = [_looked_at(part, number, places(told_by, workspace)) for number, part in enumerate(parts)]
+    faults += [fault for one in found if isinstance(one, list) for fault in one]
+    if faults:
+        raise PresetError(str(told_by), faults)
+    seconds = [seconds for one in found if not isinstance(one, list) and (seconds := one.seconds) is not None]
+    return ItemsPlan(
+        name=label_dir.path.name,
+        is_new=not label_dir.settings.exists(),
+        parts=[one.plan for one in found if not isinstance(one, list)],
+        seconds=sum(seconds) if len(seconds) == len(found) else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """seconds: what writing it may take; 0 where nothing is written, None where nobody knows."""
+
+    plan: PartPlan
+    seconds: float | None
+
+
+def _looked_at(data: Any, number: int, where: Places) -> _Found | list[Fault]:
+    """The plan of a part, or all that is wrong with it."""
+    alone = {"parts": [data]}
+    try:
+        [part] = Recipe.model_validate(alone).parts
+    except ValidationError as error:
+        faults = from_validation(error, Recipe, alone)
+        return [replace(fault, key=("parts", number, *fault.key[2:])) for fault in faults]
+    faults = []
+    part = _resolved(part, ("parts", number), where, faults)
+    if faults:
+        return faults
+    try:
+        plan = plans.plan_part(part)
+    except DataError as error:
+        return [Fault(("parts", number, FILE_OF[part.kind]), "", *_told(str(error)))]
+    return _Found(plan, seconds_to_write(part, plan.rows) if isinstance(part, Written) else 0.0)
+
+
+def _faults_of_set(label_dir: LabelDir, new: dict[str, Any]) -> list[Fault]:
+    try:
+        LabelSet.model_validate(new)
+    except ValidationError as error:
+        return from_validation(error, LabelSet, new)
+    key: Key = ("name",)
+    if label_dir.settings.exists() and (reason := why_read_only(label_dir, read_set(label_dir))):
+        return [Fault(key, "", *_told(reason))]
+    if is_alive(RunDir(label_dir.generation)):
+        return [Fault(key, label_dir.path.name, "is being filled already", "choose another name, or stop that first")]
+    return []
+
+
+def _told(sentence: str) -> tuple[str, str]:
+    """What is wrong, and what to do, as our sentences say it: before and after the first semicolon."""
+    problem, _, remedy = sentence.partition("; ")
+    return problem, remedy or "check the file"
+
+
+def _faults_of_recipe(data: Any) -> list[Fault]:
+    try:
+        Recipe.model_validate(data)
+    except ValidationError as error:
+        return from_validation(error, Recipe, data)
+    return []
+
+
+def start(prepared: PreparedItems, *, guideline: str = "") -> RunDir:
+    """Make the set if it is new, put the recipe there, and start the process that follows it. Raises LaunchError.
+
+    guideline: what people are told to look at, of a new set.
+    """
     label_dir = prepared.label_dir
     if prepared.new is not None:
-        create_set(label_dir.path, prepared.new)
+        create_set(label_dir.path, prepared.new, guideline=guideline)
     generation = RunDir(label_dir.generation)
     generation.path.mkdir(exist_ok=True)
     jsonl.end_torn_line(generation.events)
