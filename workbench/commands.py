@@ -181,6 +181,7 @@ def _judge_commands(frame: Frame) -> list[Command]:
         ("note", "Note something about this pair", "N"),
         ("rank", "Rank all answers, best first", "R"),
         ("difference", "Show which words differ", "D"),
+        ("markdown", "Draw Markdown, or show it as it was written", "M"),
         ("guideline", "Show the guideline", "?"),
         ("pause", "Pause, or go on judging", "P"),
     ]

@@ -40,6 +40,7 @@ class Pages(QStackedWidget):
         self._session = session
         self._commands = commands
         self._keys = keys
+        self._settings = session.workspace.settings()
         self._colours = theme.LIGHT
         self.runs = RunsPage()
         self.presets: PresetPage | None = None
@@ -112,6 +113,8 @@ class Pages(QStackedWidget):
         page.said.connect(self.said)
         page.preset_wanted.connect(self.preset_wanted)
         self._keys.attach("judge", page)
+        page.sitting.draw_markdown(bool(self._settings.value("judge/markdown", False, type=bool)))
+        page.sitting.markdown_changed.connect(lambda is_drawn: self._settings.setValue("judge/markdown", is_drawn))
         page.set_theme(self._colours)
 
     def _judging_keys(self) -> dict[str, str]:

@@ -24,6 +24,7 @@ from tests.workbench.opened import opened
 from workbench.io import key_file
 from workbench.main_window import MainWindow
 from workbench.views.judge_page import JudgePage
+from workbench.views.reading_pane import ReadingPane
 
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 NONE = Qt.KeyboardModifier.NoModifier
@@ -188,19 +189,64 @@ def test_hostile_text_is_shown_literally(qtbot: Any, workspace: Path) -> None:
     )
 
 
-def test_a_million_characters_do_not_stall(qtbot: Any, workspace: Path) -> None:
-    longs = [filling * (1_000_000 // len(filling)) for filling in ("word ", "a", "x\n", "\u202e<b>\0")]
+MARKDOWN = ["*a **b ", "> " * 40 + "\n- ", "|a|b|\n|-|-|\n|x `y`|z|\n", "```\nx\n", "# [a](b)\n\n"]
+
+
+@pytest.mark.parametrize("fillings", [["word ", "a", "x\n", "\u202e<b>\0"], MARKDOWN], ids=["plain", "markdown"])
+def test_a_million_characters_do_not_stall(qtbot: Any, workspace: Path, fillings: list[str]) -> None:
+    longs = [filling * (1_000_000 // len(filling)) for filling in fillings]
     label_dir = made(workspace, "long", [item(n, long, long[::-1]) for n, long in enumerate(longs)])
     with opened(qtbot, workspace) as window:
         sit(qtbot, window, label_dir)
         answers = page(window).sitting.answers
+        if fillings == MARKDOWN:
+            press(window, Qt.Key.Key_M)
         took = []
         for _ in longs:
             began = len(texts(window)[0])
-            took += [timed(window, lambda: wheel(answers, -4800), clock=time.process_time) for _ in range(6)]
+            took += [timed(window, lambda: wheel(answers, -9600), clock=time.process_time) for _ in range(6)]
             assert len(texts(window)[0]) > began
             took.append(timed(window, lambda: press(window, Qt.Key.Key_1), clock=time.process_time))
         assert max(took) < 0.25
+
+
+TEXT = "# Tea\n\n**Two** minutes of `120` s.\n\n- green\n\n> quoted\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+
+
+def test_markdown_is_drawn_on_request_and_the_wish_is_kept(qtbot: Any, workspace: Path) -> None:
+    label_dir = made(workspace, "tea", [item(n, TEXT, TEXT) for n in range(3)])
+    with opened(qtbot, workspace) as window:
+        sit(qtbot, window, label_dir)
+        assert texts(window)[0] == TEXT
+        press(window, Qt.Key.Key_M)
+        assert texts(window)[0].startswith("Tea\nTwo minutes of 120 s.\n•\tgreen\nquoted\n")
+        press(window, Qt.Key.Key_1)
+        assert "**" not in texts(window)[0]
+    with opened(qtbot, workspace) as window:
+        sit(qtbot, window, label_dir)
+        assert "**" not in texts(window)[0]
+        press(window, Qt.Key.Key_M)
+        assert texts(window)[0] == TEXT
+
+
+def test_hostile_markdown_is_shown_literally_and_loads_nothing(
+    qtbot: Any, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(ReadingPane, "loadResource", lambda _, kind, name: asked.append((kind, name)), raising=False)
+    text = f"![x](file:///etc/hostname) [go](file:///etc/passwd)\n\n{HOSTILE}"
+    label_dir = made(workspace, "hostile", [item(0, text, "fine")])
+    with opened(qtbot, workspace) as window:
+        sit(qtbot, window, label_dir)
+        press(window, Qt.Key.Key_M)
+        shown = max(texts(window), key=len)
+        for part in ("<h1>big</h1><img src='file:///etc/hostname'>", "⟨202E⟩", "⟨200B⟩", "␛[31m", "␀", "passwd"):
+            assert part in shown
+        window.grab()
+        document = page(window).sitting.answers.cards[0].text.document()
+        assert not any(made.toCharFormat().isImageFormat() for made in document.allFormats())
+        assert not any(made.toCharFormat().isAnchor() for made in document.allFormats())
+    assert asked == []
 
 
 def wheel(widget: QWidget, notches: int) -> None:
@@ -236,6 +282,17 @@ def test_the_answers_scroll_together(qtbot: Any, workspace: Path) -> None:
         wheel(answers.cards[0].text.viewport(), -600)
         first, second = (card.text.verticalScrollBar().value() for card in answers.cards)
         assert first == second > 0
+
+
+def test_the_difference_marks_whole_words_behind_an_emoji(qtbot: Any, workspace: Path) -> None:
+    """Qt counts an emoji as two characters."""
+    label_dir = made(workspace, "emoji", [item(0, "🍵 tea 🍵 one", "🍵 tea 🍵 other")])
+    with opened(qtbot, workspace) as window:
+        sit(qtbot, window, label_dir)
+        press(window, Qt.Key.Key_D)
+        cards = page(window).sitting.answers.cards
+        marked = {mark.cursor.selectedText() for card in cards for mark in card.text.extraSelections()}
+        assert marked == {"one", "other"}
 
 
 def test_the_difference_marks_words_and_no_others(window: MainWindow) -> None:

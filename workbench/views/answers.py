@@ -63,7 +63,7 @@ class Answer(QFrame):
     def _show_more(self) -> None:
         self._more.setVisible(not self.text.is_whole)
         length = figures.count(self.text.length)
-        self._more.setText(f"{figures.count(len(self.text.shown))} of {length} characters; more comes as you scroll")
+        self._more.setText(f"{figures.count(self.text.read)} of {length} characters; more comes as you scroll")
 
 
 class Answers(QWidget):
@@ -87,6 +87,7 @@ class Answers(QWidget):
         self.setLayout(self._row)
         self._colours = theme.LIGHT
         self._is_comparing = False
+        self._is_markdown = False
         self._dim = QTimer(self, singleShot=True, interval=LIT_MS)
         self._dim.timeout.connect(self._put_out)
 
@@ -119,6 +120,19 @@ class Answers(QWidget):
         """Mark the words in which the two answers differ, or stop to."""
         self._is_comparing = is_wanted
         self._compare()
+
+    def draw_markdown(self, is_wanted: bool) -> None:
+        """Draw the answers' Markdown from now on, or show what was written."""
+        self._is_markdown = is_wanted
+        for card in self.cards:
+            card.text.draw_markdown(is_wanted)
+        self._bar.setValue(0)
+        self._compare()
+        self._measure()
+
+    @property
+    def is_markdown(self) -> bool:
+        return self._is_markdown
 
     @property
     def is_comparing(self) -> bool:
@@ -161,6 +175,7 @@ class Answers(QWidget):
         card.text.wheeled.connect(self._take_wheel)
         card.text.grew.connect(self._compare)
         card.text.set_theme(self._colours)
+        card.text.draw_markdown(self._is_markdown)
         self.cards.append(card)
         if place == 1:  # between the two, as it moves both
             self._row.addWidget(self._bar)

@@ -13,7 +13,14 @@ GRADED = {**SCALE, "7": "B much better"}
 BINARY = {"left": "A is better", "tie": "tie", "right": "B is better"}
 OTHERWISE = {"both_bad": "both bad", "skip": "skip"}
 BACK = {"undo": "undo", "redo": "redo"}
-ASIDE = {"flag": "flag", "note": "note", "difference": "difference", "guideline": "guideline", "pause": "pause"}
+ASIDE = {
+    "flag": "flag",
+    "note": "note",
+    "difference": "difference",
+    "markdown": "Markdown",
+    "guideline": "guideline",
+    "pause": "pause",
+}
 
 
 class ChoiceBar(QWidget):

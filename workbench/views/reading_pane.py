@@ -1,13 +1,15 @@
-"""What a model wrote, to be read: plain text with every character visible, and no stall however long it is."""
+"""What a model wrote, to be read: every character visible or, on request, its Markdown drawn; never a stall."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import QPoint, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QFontMetricsF,
+    QPainter,
+    QPaintEvent,
     QResizeEvent,
-    QTextBlockFormat,
     QTextCharFormat,
     QTextCursor,
     QTextOption,
@@ -16,15 +18,10 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QFrame, QTextEdit
 
 from workbench import theme
-from workbench.state.literal_text import literal
 from workbench.state.word_difference import Span
 from workbench.theme import Theme
-
-#: So much is laid out at once: more than two screens of it, in a few milliseconds.
-CHARACTERS_AT_ONCE = 8_000
-LINES_AT_ONCE = 200
-#: Where a piece ends in the middle of a line, a space this near is a better place.
-LOOK_BACK = 80
+from workbench.views.markdown_writer import MarkdownWriter, paint_quote_bars
+from workbench.views.text_writers import PlainWriter, Writer
 
 
 def reading_width() -> float:
@@ -58,20 +55,26 @@ class ReadingPane(QTextEdit):
         self.setLineWrapMode(QTextEdit.LineWrapMode.FixedPixelWidth)
         theme.set_role(self, "reading")
         self._text = ""
-        self._at = 0
+        self._is_markdown = False
+        self._writer: Writer = PlainWriter("")
         self._colours = theme.LIGHT
         self._column = reading_width()
 
     def show_text(self, text: str) -> None:
         """Show another text from its beginning."""
-        self._text, self._at = text, 0
-        self.setExtraSelections([])
-        self.document().clear()
-        self._grow()
-        self.verticalScrollBar().setValue(0)
+        self._text = text
+        self._restart()
+
+    def draw_markdown(self, is_wanted: bool) -> None:
+        """Draw the text's Markdown from now on, or show it as it was written."""
+        if is_wanted != self._is_markdown:
+            self._is_markdown = is_wanted
+            self._restart()
 
     def set_theme(self, colours: Theme) -> None:
         self._colours = colours
+        if self._is_markdown:  # its formats have colours of their own
+            self._restart()
 
     @property
     def shown(self) -> str:
@@ -85,7 +88,12 @@ class ReadingPane(QTextEdit):
 
     @property
     def is_whole(self) -> bool:
-        return self._at >= len(self._text)
+        return self._writer.is_whole
+
+    @property
+    def read(self) -> int:
+        """Characters of the text that were laid out so far."""
+        return self._writer.read
 
     @property
     def text_height(self) -> int:
@@ -106,7 +114,7 @@ class ReadingPane(QTextEdit):
         drawn.setUnderlineStyle(QTextCharFormat.UnderlineStyle.SingleUnderline)
         drawn.setUnderlineColor(self._colours.colour("accent"))
         selections = []
-        for span in spans:
+        for span in _in_utf16(spans, self.shown):
             selection = QTextEdit.ExtraSelection()
             selection.cursor = QTextCursor(self.document())
             selection.cursor.setPosition(span.start)
@@ -125,44 +133,42 @@ class ReadingPane(QTextEdit):
         self.setLineWrapColumnOrWidth(max(int(min(self.viewport().width(), self._column)), 40))
         super().resizeEvent(event)
 
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if self._is_markdown:
+            painter = QPainter(self.viewport())
+            top = self.verticalScrollBar().value()
+            painter.translate(0, -top)
+            first = self.cursorForPosition(QPoint(0, 0)).position()
+            bottom = top + self.viewport().height()
+            paint_quote_bars(painter, self.document(), first, bottom, self._colours.colour("line"))
+            painter.end()
+
     def wheelEvent(self, event: QWheelEvent) -> None:
         self.wheeled.emit(event)
 
+    def _restart(self) -> None:
+        """Lay out the beginning anew."""
+        self.setExtraSelections([])
+        self.document().clear()
+        drawn = self._is_markdown
+        self._writer = MarkdownWriter(self._text, self._colours) if drawn else PlainWriter(self._text)
+        self._grow()
+        self.verticalScrollBar().setValue(0)
+
     def _grow(self) -> None:
         """Lay out the next piece."""
-        end = _piece_end(self._text, self._at)
-        piece = literal(self._text[self._at : end])
         cursor = QTextCursor(self.document())
         cursor.movePosition(QTextCursor.MoveOperation.End)
         cursor.beginEditBlock()
-        spacing = QTextBlockFormat()
-        spacing.setLineHeight(
-            100 * theme.READING_LINE_HEIGHT, QTextBlockFormat.LineHeightTypes.ProportionalHeight.value
-        )
-        if self._at == 0:
-            cursor.setBlockFormat(spacing)
-        elif self._text[self._at - 1] != "\n":
-            # A line longer than a piece goes on in a block of its own, as laying out one block takes all its text.
-            cursor.insertBlock(spacing)
-        cursor.insertText(piece)
+        self._writer.write(cursor)
         cursor.endEditBlock()
-        self._at = end
         self.grew.emit()
 
 
-def _piece_end(text: str, start: int) -> int:
-    """Where the piece that begins at `start` ends: after so many characters or lines, at a line's end or a space."""
-    end = min(start + CHARACTERS_AT_ONCE, len(text))
-    at = start - 1
-    for _ in range(LINES_AT_ONCE):
-        if (at := text.find("\n", at + 1, end)) < 0:
-            break
-    else:
-        return at + 1
-    if end == len(text):
-        return end
-    last_line = text.rfind("\n", start, end)
-    if last_line > start:
-        return last_line + 1
-    space = text.rfind(" ", end - LOOK_BACK, end)
-    return space + 1 if space > start else end
+def _in_utf16(spans: Sequence[Span], text: str) -> Sequence[Span]:
+    """The same spans counted as Qt counts, to whom a character beyond the first 65,536 is two."""
+    if text.isascii():
+        return spans
+    wide = [at for at, character in enumerate(text) if character > "\uffff"]
+    return [Span(start + bisect_left(wide, start), end + bisect_left(wide, end)) for start, end in spans]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from PySide6.QtCore import QEvent, QObject, QTimer
+from PySide6.QtCore import QEvent, QObject, QTimer, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QLineEdit, QStackedWidget, QWidget
 
@@ -72,7 +72,12 @@ class SavedMark(QWidget):
 
 
 class SittingView(QWidget):
-    """Shows the open set of `labelling` and asks it for what keys and buttons mean."""
+    """Shows the open set of `labelling` and asks it for what keys and buttons mean.
+
+    markdown_changed: whether the person wants Markdown drawn from now on.
+    """
+
+    markdown_changed = Signal(bool)
 
     def __init__(self, labelling: Labelling, keys: Mapping[str, str]) -> None:
         super().__init__()
@@ -97,6 +102,7 @@ class SittingView(QWidget):
             "note": self._edit_note,
             "rank": self._toggle_ranking,
             "difference": self._toggle_difference,
+            "markdown": self._toggle_markdown,
             "guideline": lambda _: self._show_aside("" if self.aside.what == "guideline" else "guideline"),
             "pause": lambda _: labelling.toggle_pause(),
         }
@@ -126,6 +132,12 @@ class SittingView(QWidget):
         self._saved.show_word("")
         self._failure.setText(sentence)
         self._failure.show()
+
+    def draw_markdown(self, is_wanted: bool) -> None:
+        """Draw the Markdown of prompt and answers, or show them as they were written."""
+        self.prompt.draw_markdown(is_wanted)
+        self.answers.draw_markdown(is_wanted)
+        self._fit()
 
     def set_theme(self, colours: Theme) -> None:
         self._saved.set_theme(colours)
@@ -219,6 +231,11 @@ class SittingView(QWidget):
         self.answers.compare(not self.answers.is_comparing)
         self._show_marks(sitting)
 
+    def _toggle_markdown(self, sitting: Sitting) -> None:
+        self.draw_markdown(not self.answers.is_markdown)
+        self._show_marks(sitting)
+        self.markdown_changed.emit(self.answers.is_markdown)
+
     def _edit_note(self, sitting: Sitting) -> None:
         self.note.setText(sitting.note)
         self.note.show()
@@ -249,6 +266,7 @@ class SittingView(QWidget):
         self.bar.set_down("flag", is_down=sitting.is_flagged)
         self.bar.set_down("note", is_down=bool(sitting.note))
         self.bar.set_down("difference", is_down=self.answers.is_comparing)
+        self.bar.set_down("markdown", is_down=self.answers.is_markdown)
         self.bar.set_down("pause", is_down=self._labelling.is_paused)
         rules = sitting.settings.protocol
         self.bar.enable(
