@@ -72,14 +72,17 @@ def read_lines(path: Path, offset: int, *, at_most: int = READ_AT_MOST) -> Chunk
     return Chunk(data[:end].splitlines(), offset + end, at_end)
 
 
+def chunks(path: Path, offset: int = 0, *, at_most: int = READ_AT_MOST) -> Iterator[Chunk]:
+    """Every whole line there is now, from `offset` on, about `at_most` bytes of them at a time."""
+    while (chunk := read_lines(path, offset, at_most=at_most)).offset != offset:
+        offset = chunk.offset
+        yield chunk
+
+
 def follow(path: Path, offset: int = 0) -> Iterator[bytes]:
     """Every whole line there is now, from `offset` on; for readers that may take their time."""
-    while True:
-        chunk = read_lines(path, offset)
+    for chunk in chunks(path, offset):
         yield from chunk.lines
-        if chunk.offset == offset:
-            return
-        offset = chunk.offset
 
 
 def last_lines(path: Path, *, at_most: int = 64 * 1024) -> list[bytes]:

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, JsonValue, model_validator
+from pydantic import BaseModel, Field, GetCoreSchemaHandler, JsonValue, model_validator
+from pydantic_core import core_schema
 
 from engine.contract.settings import STRICT, setting
 
@@ -35,8 +36,18 @@ def _without_lone_surrogates(value: Any) -> Any:
     return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
 
 
+class _Mended:
+    """Text that is mended where Python made it. JSON is spared the look: pydantic's reader takes no half of a pair."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        text = handler(source)
+        mended = core_schema.no_info_before_validator_function(_without_lone_surrogates, text)
+        return core_schema.json_or_python_schema(text, mended)
+
+
 #: Text of any origin, hostile too, in a form that can be written and read back.
-Text = Annotated[str, BeforeValidator(_without_lone_surrogates)]
+Text = Annotated[str, _Mended]
 
 
 class Protocol(BaseModel, **STRICT):

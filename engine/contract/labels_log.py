@@ -15,13 +15,12 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from engine.contract import jsonl, locks
 from engine.contract.faults import Fault, PresetError, from_validation
-from engine.contract.labels import VERSION, Guideline, Item, LabelDir, LabelSet, Line
+from engine.contract.labels import VERSION, Guideline, Item, Judgement, LabelDir, LabelSet, Line
+from engine.contract.labels_lean import LeanReader
 from engine.contract.labels_standing import Ledger
 from engine.contract.strict_yaml import YamlError, dump_yaml, load_yaml
 
-_ONE = Annotated[Line, Field(discriminator="kind")]
-_LINE: TypeAdapter[Line] = TypeAdapter(_ONE)
-_LINES: TypeAdapter[list[Line]] = TypeAdapter(list[_ONE])
+_LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
 #: What is read and checked in one go; line by line, 100,000 judgements would take seconds.
 CHUNK = 1024 * 1024
 
@@ -37,14 +36,6 @@ class Judgements:
     lines: list[Line]
     unreadable: int = 0
     offset: int = 0
-
-
-@dataclass(frozen=True)
-class Items:
-    """Items in order, and the byte at which the next will begin."""
-
-    items: list[Item]
-    offset: int
 
 
 # --------------------------------------------------------------------------------------------------------- reading
@@ -92,22 +83,20 @@ def why_read_only(label_dir: LabelDir, settings: LabelSet) -> str:
 
 def read_items(label_dir: LabelDir) -> list[Item]:
     """Every item in order. Raises ValueError with the line of the first that is not one, as items never change."""
-    return follow_items(label_dir).items
-
-
-def follow_items(label_dir: LabelDir, offset: int = 0) -> Items:
-    """The items from byte `offset` on, as more come while they are being written. Raises ValueError as `read_items`."""
     found: list[Item] = []
-    end = offset
-    for chunk in _chunks(label_dir.items, offset):
-        for line in chunk.lines:
-            try:
-                found.append(read_item(line))
-            except ValueError as error:
-                where = f"{label_dir.items}, line {len(found) + 1}" + (f" after byte {offset}" if offset else "")
-                raise ValueError(f"{where}: {_problem(error)}; restore the file from a copy") from error
-        end = chunk.offset
-    return Items(found, end)
+    for line in jsonl.follow(label_dir.items):
+        try:
+            found.append(read_item(line))
+        except ValueError as error:
+            raise damaged_item(label_dir.items, len(found), 0, error) from error
+    return found
+
+
+def damaged_item(path: Path, lines_before: int, offset: int, error: ValueError) -> ValueError:
+    """What to say of a line of items.jsonl that is none, counted from byte `offset`."""
+    where = f"{path}, line {lines_before + 1}" + (f" after byte {offset}" if offset else "")
+    problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+    return ValueError(f"{where}: {problem}; restore the file from a copy")
 
 
 def read_item(line: bytes) -> Item:
@@ -125,14 +114,14 @@ def read_judgements(label_dir: LabelDir, offset: int = 0) -> Judgements:
     found: list[Line] = []
     unreadable = 0
     end = offset
+    lean = LeanReader()
     with without_garbage_collection():
-        for chunk in _chunks(label_dir.judgements, offset):
-            try:
-                found += _LINES.validate_json(b"[" + b",".join(chunk.lines) + b"]")
-            except ValidationError:
-                readable = [read for line in chunk.lines if (read := _line(line)) is not None]
-                unreadable += sum(bool(line.strip()) for line in chunk.lines) - len(readable)
-                found += readable
+        for chunk in jsonl.chunks(label_dir.judgements, offset, at_most=CHUNK):
+            for line, judgement in zip(chunk.lines, lean.read(chunk.lines), strict=True):
+                if (read := judgement or _line(line, lean)) is not None:
+                    found.append(read)
+                else:
+                    unreadable += bool(line.strip())
             end = chunk.offset
     return Judgements(found, unreadable, end)
 
@@ -144,34 +133,32 @@ def read_ledger(label_dir: LabelDir) -> tuple[Ledger, Judgements]:
         return Ledger(read.lines), read
 
 
-def _line(line: bytes) -> Line | None:
+def _line(line: bytes, lean: LeanReader) -> Line | None:
+    """The line, checked in full."""
     try:
-        return _LINE.validate_json(line)
+        read = _LINE.validate_json(line)
     except ValidationError:
         return None
+    if isinstance(read, Judgement):
+        lean.learn(read)
+    return read
 
 
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """Records refer to nothing that refers back; looking for that takes a third of the time of reading many."""
+    """Records refer to nothing that refers back; looking for that takes a third of the time of reading many.
+
+    Afterwards they count as old, so that the next small collection does not look through all of them at once.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_on:
+            gc.freeze()
+            gc.unfreeze()
             gc.enable()
-
-
-def _chunks(path: Path, offset: int) -> Iterator[jsonl.Chunk]:
-    """Whole lines, about CHUNK bytes of them at a time."""
-    while (chunk := jsonl.read_lines(path, offset, at_most=CHUNK)).offset != offset:
-        offset = chunk.offset
-        yield chunk
-
-
-def _problem(error: ValueError) -> str:
-    return error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
 
 
 def fingerprint(label_dir: LabelDir) -> str:

@@ -5,6 +5,9 @@ from collections.abc import Iterable, Iterator
 
 from engine.contract.labels import Guideline, Judgement, Line, Redo, Retraction
 
+#: (labeller, item) -> ids of judgements, the one that counts last.
+_Places = dict[tuple[str, str], tuple[str, ...]]
+
 
 class Ledger:
     """All that was said so far. `apply` takes constant time, so a window may keep one up to date key by key.
@@ -18,7 +21,9 @@ class Ledger:
         self._given: dict[str, Judgement] = {}
         self._undone: dict[str, dict[str, Judgement]] = defaultdict(dict)
         self._of_labeller: dict[str, dict[str, None]] = defaultdict(dict)
-        self._of_item: dict[tuple[str, str, bool, bool], tuple[str, ...]] = {}
+        self._first: _Places = {}
+        self._again: _Places = {}
+        self._settling: _Places = {}
         self.guidelines: dict[str, str] = {}
         for line in lines:
             self.apply(line)
@@ -27,7 +32,8 @@ class Ledger:
         """Take in the next line of the log."""
         match line:
             case Judgement():
-                self._undone[line.labeller].clear()
+                if line.labeller in self._undone:
+                    del self._undone[line.labeller]
                 if line.id in self._given:
                     self._take_back(line.id)
                 self._give(line)
@@ -40,15 +46,15 @@ class Ledger:
 
     def standing(self) -> list[Judgement]:
         """The first-hand judgements that count, in the order they were given: no repeats, no adjudications."""
-        return [j for j in self._given.values() if not j.repeat and not j.settles and self._is_last(j)]
+        return self._last(self._first)
 
     def repeats(self) -> list[Judgement]:
         """What was said the second time."""
-        return [j for j in self._given.values() if j.repeat and self._is_last(j)]
+        return self._last(self._again)
 
     def adjudications(self) -> list[Judgement]:
         """What was decided between labellers who disagree."""
-        return [j for j in self._given.values() if j.settles and self._is_last(j)]
+        return self._last(self._settling)
 
     def settled(self) -> list[Judgement]:
         """What to learn from: `standing`, but where an item was adjudicated, the last adjudication alone."""
@@ -57,7 +63,7 @@ class Ledger:
 
     def of(self, item: str, labeller: str, *, repeat: bool = False) -> Judgement | None:
         """What counts of this labeller on this item."""
-        given = self._of_item.get((labeller, item, repeat, False))
+        given = (self._again if repeat else self._first).get((labeller, item))
         return self._given[given[-1]] if given else None
 
     def undoable(self, labeller: str) -> Judgement | None:
@@ -71,28 +77,30 @@ class Ledger:
         return undone[next(reversed(undone))] if undone else None
 
     def _give(self, judgement: Judgement) -> None:
-        self._given[judgement.id] = judgement
-        self._of_labeller[judgement.labeller][judgement.id] = None
-        place = _place(judgement)
-        self._of_item[place] = (*self._of_item.get(place, ()), judgement.id)
+        id, places, place = judgement.id, self._places(judgement), (judgement.labeller, judgement.item)
+        self._given[id] = judgement
+        self._of_labeller[judgement.labeller][id] = None
+        before = places.get(place)
+        places[place] = (*before, id) if before else (id,)
 
     def _take_back(self, id: str) -> Judgement:
         judgement = self._given.pop(id)
         del self._of_labeller[judgement.labeller][id]
-        place = _place(judgement)
-        self._of_item[place] = tuple(other for other in self._of_item[place] if other != id)
+        places, place = self._places(judgement), (judgement.labeller, judgement.item)
+        places[place] = tuple(other for other in places[place] if other != id)
         return judgement
 
     def _is_of(self, id: str, labeller: str) -> bool:
         return id in self._given and self._given[id].labeller == labeller
 
-    def _is_last(self, judgement: Judgement) -> bool:
-        return self._of_item[_place(judgement)][-1] == judgement.id
+    def _places(self, judgement: Judgement) -> _Places:
+        """Where a later judgement of the same kind would take this one's place."""
+        return self._settling if judgement.settles else self._again if judgement.repeat else self._first
 
-
-def _place(judgement: Judgement) -> tuple[str, str, bool, bool]:
-    """What a later judgement has to share to take this one's place."""
-    return judgement.labeller, judgement.item, judgement.repeat, bool(judgement.settles)
+    def _last(self, places: _Places) -> list[Judgement]:
+        """Those that no later one replaced, in the order they were given."""
+        last = {given[-1] for given in places.values() if given}
+        return [judgement for id, judgement in self._given.items() if id in last]
 
 
 def standing(lines: Iterable[Line]) -> list[Judgement]:

@@ -209,6 +209,15 @@ def test_a_line_that_cannot_be_read_is_told_and_the_rest_counts(desk: Desk, labe
     assert "1 line" in desk.told[0]
 
 
+def test_a_set_with_an_item_that_is_none_is_left_with_its_line_told(
+    qtbot: Any, desk: Desk, label_dir: LabelDir
+) -> None:
+    jsonl.append_line(label_dir.items, '{"id":"z","prompt":"?","candidates":[]}')
+    labelling = desk.open(label_dir)
+    qtbot.waitUntil(lambda: labelling.opened is None)
+    assert "items.jsonl, line 61" in desk.failures[-1]
+
+
 def test_items_that_are_written_meanwhile_come_to_the_sitting(
     qtbot: Any, desk: Desk, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

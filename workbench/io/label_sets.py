@@ -6,6 +6,7 @@ from pathlib import Path
 from engine.contract import labels_log
 from engine.contract.faults import PresetError
 from engine.contract.labels import LabelDir, LabelSet
+from engine.contract.labels_items import ItemLines
 from engine.contract.labels_log import JudgementLog, ReadOnlyError
 from engine.contract.labels_standing import Ledger
 from workbench.state.label_quality import Quality, quality
@@ -37,13 +38,13 @@ class Summary:
 
 @dataclass
 class Opened:
-    """A set at hand. log: None where nothing can be added; why then says so. items_end: where more items will begin."""
+    """A set at hand. log: None where nothing can be added; why then says so. items: the latest that came to it."""
 
     label_dir: LabelDir
     sitting: Sitting
     log: JudgementLog | None
     why: str
-    items_end: int
+    items: ItemLines
     guideline: str
     unreadable: int
 
@@ -79,7 +80,7 @@ def open_set(label_dir: LabelDir, labeller: str) -> Opened:
 
 def _open_set(label_dir: LabelDir, labeller: str) -> Opened:
     settings = labels_log.read_set(label_dir)
-    items = labels_log.follow_items(label_dir)
+    items = ItemLines(label_dir)
     log, why, sha256 = _open_log(label_dir, settings)
     if log is not None:
         ledger, unreadable = log.ledger, log.unreadable
@@ -87,13 +88,13 @@ def _open_set(label_dir: LabelDir, labeller: str) -> Opened:
         read = labels_log.read_judgements(label_dir)
         ledger, unreadable = Ledger(read.lines), read.unreadable
     try:
-        sitting = Sitting(settings, items.items, ledger, labeller, sha256)
+        sitting = Sitting(settings, items, ledger, labeller, sha256)
     except BaseException:
         if log is not None:
             log.close()
         raise
     guideline = labels_log.read_guideline(label_dir)
-    return Opened(label_dir, sitting, log, why, items.offset, guideline, unreadable)
+    return Opened(label_dir, sitting, log, why, items, guideline, unreadable)
 
 
 def read_quality(label_dir: LabelDir) -> Quality:

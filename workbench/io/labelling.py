@@ -11,6 +11,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from engine.contract import labels_log
 from engine.contract.labels import Judgement, LabelDir, Line
 from engine.contract.labels_demo import create_demo
+from engine.contract.labels_items import ItemLines
 from workbench.io import label_sets
 from workbench.io.background import Background
 from workbench.io.label_sets import Opened, Summary
@@ -209,6 +210,7 @@ class Labelling(QObject):
         self.opened = opened
         self._start_clock()
         self._poll.start()
+        self._background.submit(opened.items.check, lambda _: None, lambda error: self._found_damage(opened, error))
         self.happened.emit(Event("opened"))
         if opened.why:
             self.failed.emit(f"{opened.why}.")
@@ -216,24 +218,31 @@ class Labelling(QObject):
             lines = "1 line" if opened.unreadable == 1 else f"{opened.unreadable} lines"
             self.told.emit(f"{lines} of {opened.label_dir.judgements} could not be read and count for nothing.")
 
+    def _found_damage(self, opened: Opened, error: Exception) -> None:
+        """An item cannot be read: leave the set, as if it had been seen at once."""
+        if self.opened is opened:
+            self.close_set()
+        self._could_not_open(error)
+
     def _could_not_open(self, error: Exception) -> None:
         self._wanted = None
         self.busy.emit("")
         self.failed.emit(str(error))
 
     def _look_for_items(self) -> None:
-        if self.opened is None or self.opened.label_dir.items.stat().st_size <= self.opened.items_end:
+        if self.opened is None or self.opened.label_dir.items.stat().st_size <= self.opened.items.offset:
             return
         try:
-            found = labels_log.follow_items(self.opened.label_dir, self.opened.items_end)
+            found = ItemLines(self.opened.label_dir, self.opened.items.offset)
+            found.check()
         except (OSError, ValueError) as error:
             self._poll.stop()
             self.failed.emit(str(error))
             return
-        self.opened.items_end = found.offset
-        if found.items:
+        if found:
+            self.opened.items = found
             had_turn = self.opened.sitting.turn is not None
-            self.opened.sitting.add_items(found.items)
+            self.opened.sitting.add_items(found)
             if not had_turn:
                 self._start_clock()
             self.happened.emit(Event("grown"))

@@ -4,11 +4,12 @@ Nothing here writes: `judge`, `undo` and `redo` make the line for the log, and o
 All of it follows from the set and its log, so a sitting that was killed goes on where it stood.
 """
 
+import itertools
 import statistics
 import time
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from engine.contract import labels_protocol as protocol
@@ -57,7 +58,12 @@ class Sitting:
     """ledger: what was said so far, by anybody; it has each line before `follow` is called. guideline: its hash."""
 
     def __init__(
-        self, settings: LabelSet, items: Sequence[Item], ledger: Ledger, labeller: str, guideline: str = ""
+        self,
+        settings: LabelSet,
+        items: Sequence[Item] | Mapping[str, Item],
+        ledger: Ledger,
+        labeller: str,
+        guideline: str = "",
     ) -> None:
         self.settings = settings
         self.labeller = labeller
@@ -65,10 +71,10 @@ class Sitting:
         self.is_flagged = False
         self.note = ""
         self._ledger = ledger
-        self._items: dict[str, Item] = {}
+        self._items: dict[str, Mapping[str, Item]] = {}
         self._numbers: dict[str, int] = {}
         self._order: deque[str] = deque()
-        self._judged_by: dict[str, set[str]] = {}
+        self._others: dict[str, set[str]] = {}
         self._mine: dict[str, None] = {}
         self._repeats: dict[str, bool] = {}
         self._paces: deque[float] = deque(maxlen=RECENT)
@@ -79,11 +85,11 @@ class Sitting:
 
     # ------------------------------------------------------------------------------------------------ what is asked
 
-    def add_items(self, items: Sequence[Item]) -> None:
+    def add_items(self, items: Sequence[Item] | Mapping[str, Item]) -> None:
         """Items that came to the set, in its order. What is on the screen stays there."""
-        for item in items:
-            self._numbers[item.id] = len(self._items)
-            self._items[item.id] = item
+        found = items if isinstance(items, Mapping) else {item.id: item for item in items}
+        self._numbers.update(zip(found, itertools.count(len(self._numbers)), strict=False))
+        self._items.update(dict.fromkeys(found, found))
         wanted = [item for item in self._items if self._is_wanted(item)]
         self._order = deque(protocol.sequence(self.settings.seed, self.labeller, wanted))
         self._left = len(wanted)
@@ -205,24 +211,23 @@ class Sitting:
 
     def _read_ledger(self) -> None:
         for judgement in self._ledger.standing():
-            self._judged_by.setdefault(judgement.item, set()).add(judgement.labeller)
             if judgement.labeller == self.labeller:
                 self._mine[judgement.item] = None
                 self._note_pace(judgement)
+            else:
+                self._others.setdefault(judgement.item, set()).add(judgement.labeller)
         for judgement in self._ledger.repeats():
             if judgement.labeller == self.labeller:
                 self._read_repeats(judgement.item)
 
     def _follow_first(self, concerned: Judgement) -> None:
-        item, judged_by = concerned.item, self._judged_by.setdefault(concerned.item, set())
+        item = concerned.item
         was_wanted = self._is_wanted(item)
         self._mine.pop(item, None)
         if (standing := self._ledger.of(item, self.labeller)) is not None:
-            judged_by.add(self.labeller)
             self._mine[item] = None
             self._note_pace(standing)
         else:
-            judged_by.discard(self.labeller)
             self._order.appendleft(item)  # what was taken back is asked next
             if self._paces:
                 self._paces.pop()
@@ -240,10 +245,10 @@ class Sitting:
             self._paces.append(judgement.active_seconds)
 
     def _is_wanted(self, item: str) -> bool:
-        judged_by = self._judged_by.get(item)
-        if not judged_by or self.labeller in judged_by:
-            return not judged_by
-        return protocol.is_wanted(self.settings.seed, item, self.labeller, judged_by, self.settings.protocol)
+        others = self._others.get(item)
+        if item in self._mine or not others:
+            return item not in self._mine
+        return protocol.is_wanted(self.settings.seed, item, self.labeller, others, self.settings.protocol)
 
     def _show_next(self) -> None:
         item, is_repeat = self._next()
@@ -251,7 +256,7 @@ class Sitting:
         self.is_flagged, self.note = False, ""
         if item is None:
             return
-        found = self._items[item]
+        found = self._items[item][item]
         shown = protocol.sides(
             self.settings.seed,
             self._numbers[item],
