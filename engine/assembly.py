@@ -15,6 +15,7 @@ from accelerate.utils import gather_object
 from torch import nn
 
 from engine import checkpoint, random_state
+from engine.allocator import keep_freed_memory
 from engine.contract import events
 from engine.contract.preset import Preset, RewardModelPreset
 from engine.contract.run_dir import RunDir, read_json
@@ -113,6 +114,7 @@ class Parts:
 
 def accelerator_of(preset: Preset) -> Accelerator:
     """Placement and mixed precision, by accelerate. Raises ModelError if the device is not there."""
+    keep_freed_memory()
     device = choose_device(preset.model.device)
     dtype = choose_dtype(preset.model.dtype, device)
     precision = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(dtype, "no")

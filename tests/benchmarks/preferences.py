@@ -166,6 +166,7 @@ def train_ours(
     ready: Any,
 ) -> tuple[list[float], list[float]]:
     """By the parts that make a run. Returns tokens so far and loss of each step."""
+    from engine.allocator import keep_freed_memory
     from engine.assembly import optimizer_of
     from engine.contract import events
     from engine.contract.preset import DpoPreset
@@ -190,6 +191,7 @@ def train_ours(
             "dpo": {"sample_every": 0, **own},
         }
     )
+    keep_freed_memory()
     reference = model_of(workload).requires_grad_(False) if own.get("reference") != "cached" else None
     policy = Policy(model_of(workload), byte_tokenizer(), has_adapter=False, reference=reference)
     bench = bench_of(policy, folder, train=rows)
