@@ -1,5 +1,6 @@
 """A run's model for use elsewhere: in full, its adapter alone, or the adapter merged into its base."""
 
+import glob
 import json
 import shutil
 from pathlib import Path
@@ -29,7 +30,7 @@ def export_run(run: RunDir, dest: Path, *, form: Form, dtype: str, step: int | N
     """
     source, at = _chosen(run, step)
     staging = dest.with_name(f".tmp-{dest.name}")
-    shutil.rmtree(staging, ignore_errors=True)
+    _clear_leftovers(dest, staging)
     try:
         staging.mkdir(parents=True)
         if form == "merged":
@@ -45,6 +46,12 @@ def export_run(run: RunDir, dest: Path, *, form: Form, dtype: str, step: int | N
         shutil.rmtree(staging, ignore_errors=True)
         raise
     return at
+
+
+def _clear_leftovers(dest: Path, staging: Path) -> None:
+    """Delete what an export to `dest` that was killed had begun to write, or to delete."""
+    for left in [staging, *dest.parent.glob(f".del-{glob.escape(dest.name)}-*")]:
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _chosen(run: RunDir, step: int | None) -> tuple[Path, int]:

@@ -131,7 +131,7 @@ def _evaluations(run: RunDir) -> list[str]:
 def _measure(name: str, found: dict[str, Any]) -> str:
     has_interval = found.get("low") is not None
     interval = f"{found['low']:.4g} to {found['high']:.4g}" if has_interval else ""
-    return f"| `{name}` | {found['value']:.4g} | {interval} |"
+    return f"| {metrics.measure(name).title} (`{name}`) | {found['value']:.4g} | {interval} |"
 
 
 def _parents(run: RunDir) -> list[str]:

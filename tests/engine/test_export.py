@@ -124,7 +124,7 @@ def test_the_card_tells_data_preset_metrics_and_parents(full: RunDir, tmp_path: 
     assert "LoRA rank 4" in card
     assert "merged into it" in card
     assert "| Loss (`loss`) |" in card
-    assert "| `rouge1` | 0.5 | 0.4 to 0.6 |" in card
+    assert "| ROUGE-1 (`rouge1`) | 0.5 | 0.4 to 0.6 |" in card
     assert "1. `20260102-000000-more`: supervised fine-tuning" in card
     assert "2. `20260101-000000-sums`: supervised fine-tuning on `task:arithmetic`" in card
     assert "3. `scratch`" in card
@@ -161,6 +161,16 @@ def test_a_failure_in_the_middle_leaves_nothing_and_what_was_there(
     assert "No space left on device" in capsys.readouterr().err
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out" / "manifest.json").read_bytes() == before
+
+
+def test_what_a_killed_export_left_is_gone_after_the_next_and_no_part_of_it(full: RunDir, tmp_path: Path) -> None:
+    """Killed while it wrote, and while it deleted what it replaced; a folder of a similar name is not its own."""
+    for name in (".tmp-out[1]", ".del-out[1]-4711", ".del-out1-4711"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half.safetensors").write_bytes(b"half")
+    assert call(full.path, tmp_path / "out[1]") == 0
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".del-out1-4711", "out[1]"]
+    assert not (tmp_path / "out[1]" / "half.safetensors").exists()
 
 
 def test_an_export_is_replaced_only_when_told_and_other_folders_never(
