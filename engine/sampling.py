@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -106,6 +106,10 @@ class Sampler:
         whole = [self.encoder.prompt(row) for row in rows]
         room = self._room(max(map(len, whole)))
         return [prompt[-room:] for prompt in whole], sum(len(prompt) > room for prompt in whole)
+
+    def greedily(self) -> "Sampler":
+        """The same, but the likeliest answer alone."""
+        return replace(self, how=self.how.model_copy(update={"completions_per_prompt": 1}), greedy=True)
 
     def described(self) -> dict[str, Any]:
         """What a line of samples, or a report on them, says about how they were drawn."""

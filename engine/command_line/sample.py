@@ -1,13 +1,11 @@
 """`sample`: answers from any model or run, to read, to label, or to train on."""
 
 import argparse
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from engine.command_line import arguments, terminal
+from engine.command_line.answer_file import AnswerFile, check_new
 from engine.command_line.heavy import as_fault, heavy
 from engine.command_line.progress import Progress
 from engine.contract import settings
@@ -46,7 +44,7 @@ def sample_command(options: argparse.Namespace) -> int:
     """Raises PresetError for what cannot be sampled from or with; then nothing was written."""
     model = arguments.model_of(options, options.model)
     rows = _rows(options)
-    _check_output(options.output)
+    check_new(options.output)
     with Progress() as progress, heavy(options.model):
         progress.phase("loading the model")
         sampler = _sampler(options, model)
@@ -65,28 +63,16 @@ def _write(
 ) -> None:
     from engine.sampling import record
 
-    with _lines(options.output) as file:
+    with AnswerFile(options.output) as file:
         for sample in sampler.sample(prompts, progress.of_sampling):
             told = record(sample, rows[sample.prompt_id], model=options.model, how=sampler.described())
-            if file is not None:
-                file.write(json.dumps(told, ensure_ascii=False) + "\n")
-                file.flush()
+            file.write(told)
             if options.json:
                 terminal.say_json(told)
-            elif file is None:
+            elif options.output is None:
                 _show(told)
-    if file is not None and not options.json:
+    if options.output is not None and not options.json:
         terminal.say(f"{len(prompts) * sampler.how.completions_per_prompt} answers are in {options.output}")
-
-
-@contextmanager
-def _lines(path: Path | None) -> Iterator[TextIO | None]:
-    """A new file that grows line by line, so that what an interruption leaves is whole lines."""
-    if path is None:
-        yield None
-        return
-    with path.open("x", encoding="utf-8") as file:
-        yield file
 
 
 def _show(told: dict[str, Any]) -> None:
@@ -137,15 +123,6 @@ def _plain_text(path: Path) -> list[Row]:
     if not rows:
         raise DataError(f"{path} has no prompt in it; write one a line")
     return rows
-
-
-def _check_output(path: Path | None) -> None:
-    if path is None:
-        return
-    if path.exists():
-        raise PresetError(str(path), [Fault((), "", "is there already", "name a new file")])
-    if not path.parent.is_dir():
-        raise PresetError(str(path), [Fault((), "", "its folder does not exist", "make the folder, or name another")])
 
 
 def _sampler(options: argparse.Namespace, model: settings.Model) -> "Sampler":

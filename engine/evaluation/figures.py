@@ -4,15 +4,17 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from engine.evaluation.intervals import wilson
+import torch
+
+from engine.evaluation.intervals import bootstrap_of_means, interval_of_shares, wilson
 from engine.evaluation.overlap import ROUGE, rouge
 from engine.evaluation.overlap import bleu as corpus_bleu
-from engine.evaluation.pass_at_k import mean_pass_at_k
+from engine.evaluation.pass_at_k import by_prompt
 
 
 class Figure(NamedTuple):
     """A measure, the mean over so many `of` something. low, high: a 95% interval, where there is one. note: how it is
-    computed."""
+    computed. standard_error: of a mean that is not within [0, 1]."""
 
     value: float
     over: int
@@ -20,6 +22,7 @@ class Figure(NamedTuple):
     low: float | None = None
     high: float | None = None
     note: str = ""
+    standard_error: float | None = None
 
 
 Figures = dict[str, Figure]
@@ -44,18 +47,46 @@ def of_loss(nll: float, top: float, tokens: int) -> Figures:
 def of_answers(scores: Sequence[Sequence[float]], ks: Sequence[int]) -> Figures:
     """scores: of each prompt's answers by the verifier, 1 where right. Prompts vary more than answers to one of them,
     so intervals count prompts."""
-    prompts, answers = len(scores), len(scores[0])
-    right = [sum(score >= 1.0 for score in each) for each in scores]
+    answers = len(scores[0])
+    passed = by_prompt(right_of(scores), answers=answers, ks=[1, *ks])
+    intervals = interval_of_shares(passed)
+    notes = [f"one of {k} answers right, unbiased from {answers} (Chen et al. 2021, eq. 1)" for k in ks]
+    named = zip(
+        ["sampled_accuracy", *(f"pass@{k}" for k in ks)], ["share of right answers, pass@1", *notes], strict=True
+    )
     figures = {
-        "accuracy": share(sum(right) / (prompts * answers), prompts, "prompts", "share of right answers, pass@1")
+        name: Figure(float(passed[:, i].mean()), len(scores), "prompts", *intervals[i], note)
+        for i, (name, note) in enumerate(named)
     }
     if any(0.0 < score < 1.0 for each in scores for score in each):
-        total = sum(sum(each) for each in scores)
-        figures["score"] = share(total / (prompts * answers), prompts, "prompts", "mean score by the verifier")
-    for k in ks:
-        note = f"one of {k} answers right, unbiased from {answers} (Chen et al. 2021, eq. 1)"
-        figures[f"pass@{k}"] = share(mean_pass_at_k(right, answers=answers, k=k), prompts, "prompts", note)
+        figures["score"] = _over_prompts(scores, "mean score by the verifier")
     return figures
+
+
+def right_of(scores: Sequence[Sequence[float]]) -> list[int]:
+    """How many answers to each prompt the verifier accepts."""
+    return [sum(score >= 1.0 for score in each) for each in scores]
+
+
+def of_greedy(scores: Sequence[float]) -> Figures:
+    """scores: of the likeliest answer to each prompt, by the verifier."""
+    right = sum(score >= 1.0 for score in scores)
+    note = "share of prompts whose likeliest answer, token by token, is right"
+    return {"greedy_accuracy": share(right / len(scores), len(scores), "prompts", note)}
+
+
+def of_rewards(rewards: Sequence[Sequence[float]]) -> Figures:
+    """rewards: of each prompt's answers."""
+    return {"reward": _over_prompts(rewards, "mean reward by the preset's rewards")}
+
+
+def _over_prompts(values: Sequence[Sequence[float]], note: str) -> Figure:
+    """The mean of prompts' means, with what prompts tell of its spread."""
+    means = torch.tensor([sum(each) / len(each) for each in values], dtype=torch.float64)
+    [interval] = bootstrap_of_means(means[:, None])
+    error = float(means.std() / math.sqrt(len(means))) if len(means) > 1 else math.nan
+    note = f"{note}; standard error {error:.2g}"
+    return Figure(float(means.mean()), len(means), "prompts", *interval, note, standard_error=error)
 
 
 def of_overlap(answers: Sequence[Sequence[str]], references: Sequence[str]) -> Figures:

@@ -49,17 +49,31 @@ def bootstrap(
     return {name: _middle(torch.tensor(values, dtype=torch.float64)) for name, values in found.items()}
 
 
-def bootstrap_of_mean(values: Tensor, *, resamples: int = 2000, seed: int = 0) -> Interval:
-    """As `bootstrap`, of the mean over prompts of `values`, (prompts,)."""
+def bootstrap_of_means(values: Tensor, *, resamples: int = 2000, seed: int = 0) -> list[Interval]:
+    """As `bootstrap`, of the mean over prompts of each column of `values`, (prompts, K)."""
     generator = torch.Generator().manual_seed(seed)
-    count = len(values)
-    # Resamples a few at a time: at 10,000 prompts all of them would take 160 MB.
-    at_once = max(1, 1_000_000 // count)
-    means = [
-        values[torch.randint(count, (min(at_once, resamples - start), count), generator=generator)].double().mean(dim=1)
-        for start in range(0, resamples, at_once)
-    ]
-    return _middle(torch.cat(means))
+    prompts, values = len(values), values.double()
+    # Some at a time: of 10,000 prompts all resamples would take 160 MB.
+    at_once = max(1, 2_000_000 // prompts)
+    means = []
+    for start in range(0, resamples, at_once):
+        drawn = torch.randint(prompts, (min(at_once, resamples - start), prompts), generator=generator)
+        # How often each prompt was drawn, so that one product serves every column.
+        times = torch.zeros(len(drawn), prompts, dtype=torch.float64).scatter_add_(
+            1, drawn, torch.ones(drawn.shape, dtype=torch.float64)
+        )
+        means.append(times @ values / prompts)
+    return [_middle(column) for column in torch.cat(means).unbind(dim=1)]
+
+
+def interval_of_shares(values: Tensor) -> list[Interval]:
+    """Of the mean over prompts of each column of values within [0, 1], (prompts, K): by bootstrap, and by Wilson where
+    every prompt is 0 or 1, as a bootstrap of prompts that are all alike says that nothing is uncertain."""
+    intervals = bootstrap_of_means(values)
+    for index, column in enumerate(values.unbind(dim=1)):
+        if bool(((column == 0) | (column == 1)).all()):
+            intervals[index] = wilson(float(column.double().mean()), len(column))
+    return intervals
 
 
 def _middle(found: Tensor) -> Interval:

@@ -1,7 +1,7 @@
-"""From data and a model to what measures need: log-probabilities, sampled answers and their scores."""
+"""From data and a model to what measures need: which rows serve for what, and log-probabilities of them."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -10,13 +10,11 @@ from engine.contract.settings import Source
 from engine.data.batching import micro_batches, pad_rows
 from engine.data.chat import ChatEncoder, Example
 from engine.data.preferences import Pair, encode_pairs
-from engine.data.sources import TASK, DataError, Row, Table, load_rows
-from engine.evaluation.figures import Figures, of_answers, of_loss, of_overlap, of_pairs
+from engine.data.sources import DataError, Row, Table, load_rows
+from engine.evaluation.answers import reference_of
+from engine.evaluation.figures import Figures, of_loss, of_pairs
 from engine.logprobs import Rows, TokenScorer
 from engine.models import Policy
-from engine.sampling import Pace, Sampler
-
-NOTHING_TO_COMPARE = "there is nothing to compare answers with; give rows with a completion, a task, or --answer COLUMN"
 
 #: Told of work whose length is known: what it is, and the share done.
 Tell = Callable[[str, float], None]
@@ -133,60 +131,3 @@ def _summed(scorer: nn.Module, rows: Rows) -> torch.Tensor:
         .masked_scatter(rows.is_target, logps)
         .sum(dim=1)
     )
-
-
-# -------------------------------------------------------------------------------------------------- sampled answers
-
-
-class Graded(NamedTuple):
-    """Sampled answers with what they are compared with. scores: by the verifier, None where there is none."""
-
-    texts: list[list[str]]
-    scores: list[list[float]] | None
-    references: list[str] | None
-
-
-def answers(sampler: Sampler, table: Table, *, answer_column: str | None, tell: Callable[[Pace], None]) -> Graded:
-    """Sample answers to every row, and grade them: by the task's verifier, by the column of the right answer, else
-    against the row's own completion. Raises DataError if there is nothing to compare with."""
-    rows = list(table.rows)
-    grade = grader(table, answer_column)
-    references = [reference for row in rows if (reference := reference_of(row)) is not None]
-    if grade is None and len(references) < len(rows):
-        raise DataError(NOTHING_TO_COMPARE)
-    prompts, _ = sampler.prompts(rows)
-    texts: list[list[str]] = [[] for _ in rows]
-    for sample in sampler.sample(prompts, tell):
-        texts[sample.prompt_id].append(sample.text)
-    if grade is not None:
-        return Graded(texts, [[grade(row, text) for text in each] for row, each in zip(rows, texts, strict=True)], None)
-    return Graded(texts, None, references)
-
-
-def grader(table: Table, answer_column: str | None) -> Callable[[Row, str], float] | None:
-    """What says whether an answer is right. Raises DataError for a column that a row has not."""
-    if answer_column is not None:
-        if lacking := [row for row in table.rows if answer_column not in row]:
-            has = ", ".join(lacking[0])
-            raise DataError(f"a row has no column {answer_column!r} (it has {has}); name one that all have")
-        return lambda row, text: float(text.strip() == str(row[answer_column]).strip())
-    if table.tasks and all(row.get(TASK) in table.tasks for row in table.rows):
-        return lambda row, text: table.tasks[row[TASK]].score(row, text)
-    return None
-
-
-def reference_of(row: Row) -> str | None:
-    """The answer that the row itself gives, as text."""
-    if "completion" in row:
-        completion: Any = row["completion"]
-        return str(completion[-1]["content"]) if isinstance(completion, list) else str(completion)
-    messages = row.get("messages") or []
-    is_answered = bool(messages) and messages[-1].get("role") == "assistant"
-    return str(messages[-1].get("content", "")) if is_answered else None
-
-
-def of_graded(graded: Graded, ks: Sequence[int]) -> Figures:
-    """The measures of sampled answers."""
-    if graded.scores is not None:
-        return of_answers(graded.scores, ks)
-    return of_overlap(graded.texts, graded.references or [])

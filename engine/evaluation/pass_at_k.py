@@ -3,6 +3,9 @@
 import math
 from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
 
 def pass_at_k(answers: int, right: int, k: int) -> float:
     """1 - C(n - c, k) / C(n, k): Chen et al. 2021 (arXiv:2107.03374), eq. 1, unbiased.
@@ -19,7 +22,14 @@ def pass_at_k(answers: int, right: int, k: int) -> float:
 
 def mean_pass_at_k(right: Sequence[int], *, answers: int, k: int) -> float:
     """Over prompts, each with how many of its `answers` were right."""
-    return sum(pass_at_k(answers, each, k) for each in right) / len(right)
+    return float(by_prompt(right, answers=answers, ks=[k]).mean())
+
+
+def by_prompt(right: Sequence[int], *, answers: int, ks: Sequence[int]) -> Tensor:
+    """pass@k of each prompt, (prompts, ks)."""
+    # Prompts share few different counts, and a product of up to `answers` factors is worked out once for each.
+    known = {count: [pass_at_k(answers, count, k) for k in ks] for count in set(right)}
+    return torch.tensor([known[count] for count in right], dtype=torch.float64)
 
 
 def usual_ks(answers: int) -> list[int]:

@@ -12,7 +12,7 @@ from engine import __main__ as command_line
 from engine.contract import events, settings
 from engine.data.chat import Example
 from engine.data.rankings import Ranking
-from engine.evaluation.intervals import bootstrap, bootstrap_of_mean, wilson
+from engine.evaluation.intervals import bootstrap, bootstrap_of_means, interval_of_shares, wilson
 from engine.evaluation.scores import figures_of
 from engine.models import ModelError, open_model
 from engine.reward_models import RewardScorer, open_reward_model, reader_for
@@ -170,7 +170,7 @@ def test_a_bootstrap_covers_a_correlation_as_often_as_it_says() -> None:
 
 def test_a_bootstrap_of_a_mean_is_as_wide_as_its_standard_error_says() -> None:
     values = torch.randn(400, generator=torch.Generator().manual_seed(1))
-    low, high = bootstrap_of_mean(values)
+    [(low, high)] = bootstrap_of_means(values[:, None])
     error = float(values.std()) / 20
     assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.06)
     assert (low + high) / 2 == pytest.approx(float(values.mean()), abs=0.2 * error)
@@ -180,3 +180,17 @@ def test_what_is_no_number_in_some_resamples_is_judged_by_the_others() -> None:
     found = bootstrap(lambda chosen: {"x": math.nan if len(set(chosen.tolist())) == 1 else 2.0, "y": math.nan}, 3)
     assert found["x"] == (2.0, 2.0)
     assert math.isnan(found["y"].low)
+
+
+def test_shares_of_prompts_that_are_all_right_or_wrong_have_wilsons_interval_and_others_a_bootstraps() -> None:
+    alike, mixed = interval_of_shares(torch.tensor([[1.0, 0.5], [1.0, 0.4], [1.0, 0.6], [1.0, 0.5]]))
+    assert alike == wilson(1.0, 4)
+    assert 0.4 <= mixed.low < 0.5 < mixed.high <= 0.6
+
+
+def test_resamples_of_many_prompts_are_drawn_some_at_a_time() -> None:
+    values = torch.rand(300_000, 1, generator=torch.Generator().manual_seed(3))
+    [(low, high)] = bootstrap_of_means(values, resamples=40)
+    error = float(values.std()) / 300_000**0.5
+    assert low == pytest.approx(0.5, abs=6 * error)
+    assert 2 * error < high - low < 6 * error

@@ -105,13 +105,16 @@ def test_an_answer_equal_to_its_reference_scores_all_there_is() -> None:
 
 def test_accuracy_and_pass_at_k_of_several_answers_count_prompts_in_their_interval() -> None:
     figures = of_answers([[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]], [2])
-    assert figures["accuracy"].value == pytest.approx(3 / 12)
+    assert figures["sampled_accuracy"].value == pytest.approx(3 / 12)
     # 1 - C(3,2)/C(4,2) = 1/2; 1 - C(2,2)/C(4,2) = 5/6; 0.
     assert figures["pass@2"].value == pytest.approx((1 / 2 + 5 / 6) / 3)
-    assert (figures["accuracy"].low, figures["accuracy"].high) == wilson(0.25, 3)
+    # Prompts of 1/4, 2/4 and 0: resampled, their mean is between 0 and 2/4, each with a chance of 1/27 > 2.5%.
+    assert (figures["sampled_accuracy"].low, figures["sampled_accuracy"].high) == pytest.approx((0.0, 0.5))
+    alike = of_answers([[1], [1], [0]], [])["sampled_accuracy"]
+    assert (alike.low, alike.high) == wilson(2 / 3, 3)
     assert "score" not in figures
     partly = of_answers([[0.5], [1.0]], [])
-    assert (partly["accuracy"].value, partly["score"].value) == (0.5, 0.75)
+    assert (partly["sampled_accuracy"].value, partly["score"].value) == (0.5, 0.75)
 
 
 def test_implicit_rewards_by_hand() -> None:
@@ -175,7 +178,9 @@ def test_a_report_stands_beside_the_run_and_as_a_table_on_the_terminal(trained: 
     out = capsys.readouterr().out
     [file] = trained.path.glob("evaluation-*.json")
     report = json.loads(file.read_text("utf-8"))
-    assert list(report["measures"]) == ["loss", "perplexity", "mean_token_accuracy", "accuracy", "pass@2"]
+    assert list(report["measures"]) == [
+        *("loss", "perplexity", "mean_token_accuracy", "sampled_accuracy", "pass@2", "greedy_accuracy")
+    ]
     assert report["sampling"]["count"] == 2
     assert report["data"] == ["task:arithmetic"]
     assert report["versions"]["sacrebleu"]
@@ -197,11 +202,11 @@ def test_accuracy_is_the_verifiers_and_a_perfect_model_passes(model: Path, tmp_p
     capsys.readouterr()
     assert call(model, "--data", samples, "--answer", "completion", *words, "--json") == 0
     found = measures(capsys)
-    assert found["accuracy"]["value"] == 1.0
-    assert found["accuracy"]["low"] == pytest.approx(wilson(1.0, 2).low)
+    assert found["sampled_accuracy"]["value"] == 1.0
+    assert found["sampled_accuracy"]["low"] == pytest.approx(wilson(1.0, 2).low)
     sums = "{path: task:arithmetic, seed: 3, options: {digits: 1}}"
     assert call(model, "--data", sums, "--rows", 5, *words, "--json") == 0
-    assert measures(capsys)["accuracy"]["value"] == 0.0
+    assert measures(capsys)["sampled_accuracy"]["value"] == 0.0
 
 
 def test_answers_to_rows_of_their_own_are_compared_with_them(model: Path, tmp_path: Path, capsys: Any) -> None:
