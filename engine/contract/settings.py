@@ -102,7 +102,7 @@ class Source(BaseModel, **STRICT):
     path: str = setting(
         help="file.jsonl, .json, .csv, .parquet, hub id, task:<name> or labels:<set>", main=True, min_length=1
     )
-    split: str = setting("train", "which split, where the source has several")
+    split: str = setting("train", "which split, where the source has several; tasks have train and test")
     rows: int | None = setting(None, "use only the first so many rows; for a task, how many to make", ge=1)
     weight: float | None = setting(
         None, "share of a step drawn from this source, beside the others' weights; empty = by its number of rows", gt=0

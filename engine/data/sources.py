@@ -25,7 +25,7 @@ from engine.data.rows import DataError as DataError  # methods know rows and the
 from engine.data.rows import Row as Row
 from engine.data.rows import UnusableRow
 from engine.data.split import is_held_out
-from engine.data.tasks import Task, find_task
+from engine.data.tasks import Task, TaskError, find_task
 
 #: The column that tells which task made a row, so that its verifier can be found again.
 TASK = "_task"
@@ -166,7 +166,11 @@ def _open(source: Source, tasks: dict[str, Task]) -> Reader:
     if not source.path.startswith("task:"):
         return reader_of(source)
     task = tasks[source.path] = find_task(source.path, source.options)
-    return InTurn([{**row, TASK: source.path} for row in task.rows(source.rows or TASK_ROWS, source.seed)])
+    try:
+        rows = task.rows(source.rows or TASK_ROWS, source.seed, source.split)
+    except TaskError as error:
+        raise TaskError(f"{source.path}: {error}") from error
+    return InTurn([{**row, TASK: source.path} for row in rows])
 
 
 def _look_through(

@@ -19,7 +19,7 @@ from engine.contract.labels_use import SCHEME
 from engine.contract.preset import Draft
 from engine.contract.run_dir import RunDir, is_run_dir
 from engine.data.formats import KINDS
-from engine.data.tasks import TaskError, find_task
+from engine.data.tasks import SPLITS, TaskError, find_task
 from engine.labelling.frozen import LabelsError, learned
 from engine.starting import estimates
 from engine.starting.resolution import Places, changed, resolve_model, resolve_source
@@ -234,7 +234,9 @@ def _counted(source: settings.Source, needs: Needs, where: Places) -> Counted:
 
 
 def check_task(source: settings.Source) -> None:
-    """Raises RowError if there is no such task, or its package is not installed, or its options are wrong."""
+    """Raises RowError if there is no such task or split, or its package is not installed, or its options are wrong."""
+    if source.split not in SPLITS:
+        raise RowError(f"has no split {source.split!r}", one_of(source.split, list(SPLITS)))
     name = source.path.removeprefix("task:")
     family, _, generator = name.partition("/")
     if family == "reasoning_gym":

@@ -317,6 +317,15 @@ def test_a_tasks_wrong_options_are_told(tmp_path, options):
     assert "digit" in fault.problem
 
 
+def test_a_split_that_tasks_do_not_have_is_told(tmp_path):
+    fault = only_fault(tmp_path, train={"path": "task:arithmetic", "split": "tests"})
+    assert (fault.dotted, fault.problem, fault.remedy) == (
+        "data.train.path",
+        "has no split 'tests'",
+        "did you mean test?",
+    )
+
+
 def test_a_labelling_set_that_is_not_there_is_told(tmp_path):
     assert only_fault(tmp_path, train="labels:mine").problem == "is not a labelling set"
 

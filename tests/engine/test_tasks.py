@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.data.tasks import Arithmetic, TaskError, find_task
+from engine.contract.settings import Source
+from engine.data.sources import load_rows
+from engine.data.tasks import SPLITS, Arithmetic, TaskError, find_task
 
 OPERATORS = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__}
 
@@ -61,6 +63,30 @@ def test_a_seed_makes_the_same_rows_and_another_seed_others() -> None:
     assert task.rows(20, 7) == task.rows(50, 7)[:20]  # asking for more changes none
 
 
+@pytest.mark.parametrize("digits", [1, 2, 3])
+@pytest.mark.parametrize("operations", ["+", "-", "*", "+-*"])
+def test_train_and_test_share_no_sum_in_either_order_whatever_their_seeds(digits: int, operations: str) -> None:
+    task = Arithmetic(digits=digits, operations=operations)
+    train, test = (
+        {(operator, *sorted((a, b))) for row in rows for a, operator, b in [parts_of(row["prompt"])]}
+        for rows in (task.rows(3000, 1) + task.rows(100, 2), task.rows(100, 1, "test") + task.rows(100, 3, "test"))
+    )
+    assert not train & test
+    assert min(len(train), len(test)) > 3
+
+
+def test_a_tenth_of_the_sums_is_for_testing() -> None:
+    found = {row["prompt"] for row in Arithmetic().rows(2000, 0, "test")}
+    assert len(found) == pytest.approx(0.1 * 90 * 90, rel=0.1)
+
+
+def test_a_split_that_no_task_has_is_told() -> None:
+    with pytest.raises(TaskError, match="has no split 'validation'; use train or test"):
+        Arithmetic().rows(1, 0, "validation")
+    with pytest.raises(TaskError, match="task:arithmetic: has no split 'dev'"):
+        load_rows([Source(path="task:arithmetic", split="dev")])
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -98,6 +124,23 @@ def test_a_reasoning_task_gives_its_own_answers_full_marks(name: str) -> None:
     assert all(task.score(row, "no idea") < 0.5 for row in rows)
     assert [row["prompt"] for row in rows] == [row["prompt"] for row in task.rows(5, 3)]
     assert rows[0]["prompt"] == [{"role": "user", "content": rows[0]["entry"]["question"]}]
+
+
+def test_train_and_test_of_a_reasoning_task_share_no_question() -> None:
+    pytest.importorskip("reasoning_gym", reason="the extra `reasoning` is not installed")
+    options = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
+    task = find_task("task:reasoning_gym/products", options)
+    train, test = ({row["prompt"][0]["content"] for row in task.rows(200, 0, split)} for split in SPLITS)
+    assert not train & test
+    assert min(len(train), len(test)) > 3
+
+
+def test_a_reasoning_task_with_too_few_questions_for_a_split_says_so() -> None:
+    pytest.importorskip("reasoning_gym", reason="the extra `reasoning` is not installed")
+    task = find_task("task:reasoning_gym/products", {})
+    task._create = lambda *_, **__: [{"question": "1*1", "answer": "1"}] * 50  # type: ignore[attr-defined]
+    with pytest.raises(TaskError, match="asks too few different questions for 5 rows of test"):
+        task.rows(5, 0, "test")
 
 
 @pytest.mark.parametrize(
