@@ -183,6 +183,7 @@ def _judge_commands(frame: Frame) -> list[Command]:
         ("difference", "Show which words differ", "D"),
         ("markdown", "Draw Markdown, or show it as it was written", "M"),
         ("guideline", "Show the guideline", "?"),
+        ("settle", "Settle where people disagree, or go back", "A"),
         ("pause", "Pause, or go on judging", "P"),
     ]
     return [

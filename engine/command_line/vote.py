@@ -29,7 +29,7 @@ def vote_command(options: argparse.Namespace) -> int:
     model, label_set = arguments.model_of(options, options.model), read_set(label_dir)
     name = options.name or Path(model.path).name
     try:
-        log = JudgementLog.open(label_dir, label_set)
+        log = JudgementLog.open_votes(label_dir, label_set)
     except ReadOnlyError as error:
         problem, _, remedy = str(error).partition("; ")
         raise PresetError(str(options.source), [Fault((), "", problem, remedy)]) from error

@@ -5,7 +5,9 @@
         guideline.md       what people are told to look at; it may change, and each judgement says which one it saw
         items.jsonl        what there is to judge; grows while items are being written, and no line ever changes
         judgements.jsonl   what was said; only ever appended to, each line on the disk before the next pair is shown
-        set.lock           held by the one window that writes judgements
+        votes.jsonl        what models said, in the same lines; apart, so that a model may vote while a person judges
+        order.json         what chooses the items to judge, if not the lot; see `labels_order`
+        set.lock           held by the one window that writes judgements; votes.lock by the one model that votes
         generation/        how items are being written: a directory that is watched and stopped like a run
 
 This module holds the records. `labels_log` reads and writes them, `labels_standing` says which judgements count,
@@ -160,6 +162,11 @@ class Judgement(BaseModel, **LINE):
     def is_tie(self) -> bool:
         return self.outcome == "ranked" and len(self.ranking) == 1
 
+    @property
+    def is_vote(self) -> bool:
+        """Whether a model said it."""
+        return self.labeller.startswith(MODEL)
+
 
 class Retraction(BaseModel, **LINE):
     """Takes back the judgement `judgement`, as undo does."""
@@ -214,8 +221,20 @@ class LabelDir:
         return self.path / "judgements.jsonl"
 
     @property
+    def votes(self) -> Path:
+        return self.path / "votes.jsonl"
+
+    @property
+    def order(self) -> Path:
+        return self.path / "order.json"
+
+    @property
     def lock(self) -> Path:
         return self.path / "set.lock"
+
+    @property
+    def votes_lock(self) -> Path:
+        return self.path / "votes.lock"
 
     @property
     def generation(self) -> Path:

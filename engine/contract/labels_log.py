@@ -31,11 +31,10 @@ class ReadOnlyError(OSError):
 
 @dataclass(frozen=True)
 class Judgements:
-    """Every line there is, in order; how many could not be read; and the byte after the last whole one."""
+    """Every line there is, in order, and how many could not be read."""
 
     lines: list[Line]
     unreadable: int = 0
-    offset: int = 0
 
 
 # --------------------------------------------------------------------------------------------------------- reading
@@ -109,21 +108,20 @@ def read_item(line: bytes) -> Item:
     return Item.model_validate(json.loads(line))  # takes what pydantic's reader refuses: half a UTF-16 pair, escaped
 
 
-def read_judgements(label_dir: LabelDir, offset: int = 0) -> Judgements:
-    """All that was said from byte `offset` on. What is torn or unknown is counted and skipped, its neighbours kept."""
+def read_judgements(label_dir: LabelDir) -> Judgements:
+    """All that was said, and then what models voted. What is torn or unknown is counted, its neighbours are kept."""
     found: list[Line] = []
     unreadable = 0
-    end = offset
     lean = LeanReader()
     with without_garbage_collection():
-        for chunk in jsonl.chunks(label_dir.judgements, offset, at_most=CHUNK):
-            for line, judgement in zip(chunk.lines, lean.read(chunk.lines), strict=True):
-                if (read := judgement or _line(line, lean)) is not None:
-                    found.append(read)
-                else:
-                    unreadable += bool(line.strip())
-            end = chunk.offset
-    return Judgements(found, unreadable, end)
+        for path in (label_dir.judgements, label_dir.votes):
+            for chunk in jsonl.chunks(path, at_most=CHUNK):
+                for line, judgement in zip(chunk.lines, lean.read(chunk.lines), strict=True):
+                    if (read := judgement or _line(line, lean)) is not None:
+                        found.append(read)
+                    else:
+                        unreadable += bool(line.strip())
+    return Judgements(found, unreadable)
 
 
 def read_ledger(label_dir: LabelDir) -> tuple[Ledger, Judgements]:
@@ -162,9 +160,9 @@ def without_garbage_collection() -> Iterator[None]:
 
 
 def fingerprint(label_dir: LabelDir) -> str:
-    """SHA-256 over items and judgements as they stand: two equal ones are the same labels."""
+    """SHA-256 over items, judgements and votes as they stand: two equal ones are the same labels."""
     digest = hashlib.sha256()
-    for file in (label_dir.items, label_dir.judgements):
+    for file in (label_dir.items, label_dir.judgements, *([label_dir.votes] if label_dir.votes.exists() else [])):
         digest.update(file.read_bytes() if file.exists() else b"")
         digest.update(b"\0")
     return digest.hexdigest()
@@ -207,7 +205,7 @@ def create_set(
 
 
 def append_judgement(path: Path, line: Line) -> None:
-    """Put a line at the end of judgements.jsonl; it is on the disk when this returns.
+    """Put a line at the end of judgements.jsonl or votes.jsonl; it is on the disk when this returns.
 
     Whole or not at all: of a line that the disk did not take, nothing stays. Raises OSError. The caller holds the lock
     of the set (`JudgementLog` does), as two at once could cut off each other's lines.
@@ -238,32 +236,44 @@ def drop_torn_line(path: Path) -> None:
 
 
 class JudgementLog:
-    """The one writer of a set's judgements: holds the set's lock from `open` to `close`.
+    """The one writer of a set's judgements, or of its votes: holds their lock from `open` to `close`.
 
     `ledger` has all that counts, up to date after each `say`. A line that could not be written changes nothing.
     """
 
-    def __init__(self, label_dir: LabelDir, lock: IO[bytes], ledger: Ledger, unreadable: int) -> None:
+    def __init__(self, label_dir: LabelDir, file: Path, lock: IO[bytes], ledger: Ledger, unreadable: int) -> None:
         self.label_dir = label_dir
         self.ledger = ledger
         self.unreadable = unreadable
+        self._file = file
         self._lock = lock
 
     @classmethod
     def open(cls, label_dir: LabelDir, settings: LabelSet) -> Self:
         """Raises ReadOnlyError if the set is newer, not writable, or judged in another window; OSError otherwise."""
+        in_use = f"{label_dir.path.name} is being judged in another window"
+        remedy = "it opens read-only here, close it there to judge here"
+        return cls._open(label_dir, settings, label_dir.judgements, label_dir.lock, f"{in_use}; {remedy}")
+
+    @classmethod
+    def open_votes(cls, label_dir: LabelDir, settings: LabelSet) -> Self:
+        """For what models say, which stops nobody from judging. Raises as `open`."""
+        in_use = f"another model is voting on {label_dir.path.name}; wait until it is done"
+        return cls._open(label_dir, settings, label_dir.votes, label_dir.votes_lock, in_use)
+
+    @classmethod
+    def _open(cls, label_dir: LabelDir, settings: LabelSet, file: Path, lock_file: Path, in_use: str) -> Self:
         if reason := why_read_only(label_dir, settings):
             raise ReadOnlyError(reason)
-        lock = locks.hold(label_dir.lock)
+        lock = locks.hold(lock_file)
         if lock is None:
-            in_use = f"{label_dir.path.name} is being judged in another window"
-            raise ReadOnlyError(f"{in_use}; it opens read-only here, close it there to judge here")
+            raise ReadOnlyError(in_use)
         ledger, read = read_ledger(label_dir)
-        return cls(label_dir, lock, ledger, read.unreadable)
+        return cls(label_dir, file, lock, ledger, read.unreadable)
 
     def say(self, line: Line) -> None:
         """On the disk first, in the ledger second. Raises OSError; then nothing was said."""
-        append_judgement(self.label_dir.judgements, line)
+        append_judgement(self._file, line)
         self.ledger.apply(line)
 
     def under_guideline(self) -> str:

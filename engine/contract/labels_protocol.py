@@ -48,6 +48,23 @@ def sequence(seed: int, labeller: str, items: Sequence[str]) -> list[str]:
     return sorted(items, key=lambda item: _digest(seed, "order", labeller, item))
 
 
+def is_audited(seed: int, item: str, protocol: Protocol) -> bool:
+    """Whether the item belongs to the share that a lot always draws, whatever else chooses what to judge."""
+    return _share(seed, "audit", item) < protocol.audit
+
+
+def interleaved(seed: int, labeller: str, lot: Sequence[str], queue: Sequence[str], protocol: Protocol) -> list[str]:
+    """Both in their order, each next item from `lot` with the probability `audit`; what is left of one comes last."""
+    found: list[str] = []
+    drawn = 0
+    for item in queue:
+        while drawn < len(lot) and _share(seed, "turn", labeller, lot[drawn], item) < protocol.audit:
+            found.append(lot[drawn])
+            drawn += 1
+        found.append(item)
+    return [*found, *lot[drawn:]]
+
+
 def is_shared(seed: int, item: str, protocol: Protocol) -> bool:
     """Whether a second person is to judge the item too."""
     return _share(seed, "overlap", item) < protocol.overlap

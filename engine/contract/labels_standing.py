@@ -61,9 +61,9 @@ class Ledger:
         decided = {j.item: j for j in self.adjudications()}
         return [j for j in self.standing() if j.item not in decided] + list(decided.values())
 
-    def of(self, item: str, labeller: str, *, repeat: bool = False) -> Judgement | None:
-        """What counts of this labeller on this item."""
-        given = (self._again if repeat else self._first).get((labeller, item))
+    def of(self, item: str, labeller: str, *, repeat: bool = False, settles: bool = False) -> Judgement | None:
+        """What counts of this labeller on this item: said first, at a repeat, or to settle a disagreement."""
+        given = (self._settling if settles else self._again if repeat else self._first).get((labeller, item))
         return self._given[given[-1]] if given else None
 
     def undoable(self, labeller: str) -> Judgement | None:

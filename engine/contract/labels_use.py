@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from engine.contract.labels import MODEL, Judgement
+from engine.contract.labels import Judgement
 from engine.contract.settings import STRICT, setting
 
 #: What the path of such a source begins with.
@@ -24,6 +24,5 @@ class LabelUse(BaseModel, **STRICT):
 
 def is_used(judgement: Judgement, use: LabelUse) -> bool:
     """Whether who said it, and how, is among what is to be learned from."""
-    by_person = not judgement.labeller.startswith(MODEL)
-    wanted = by_person if use.labellers is None else judgement.labeller in use.labellers
+    wanted = not judgement.is_vote if use.labellers is None else judgement.labeller in use.labellers
     return wanted and (use.flagged or not judgement.flagged)

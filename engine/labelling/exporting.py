@@ -89,7 +89,7 @@ def _fault_of_dest(dest: Path) -> list[Fault]:
 
 def _native(label_dir: LabelDir, dest: Path) -> dict[str, int]:
     """The set itself, all that was ever said in it included."""
-    for file in (label_dir.settings, label_dir.guideline, label_dir.items, label_dir.judgements):
+    for file in (label_dir.settings, label_dir.guideline, label_dir.items, label_dir.judgements, label_dir.votes):
         if file.exists():
             shutil.copyfile(file, dest / file.name)
     for folder in label_dir.path.glob("images"):

@@ -93,8 +93,8 @@ def _import_native(source: LabelDir, label_dir: LabelDir, new: LabelSet) -> tupl
     """The set itself under its new name, with all that was ever said in it. Raises PresetError, OSError."""
     made = read_set(source).model_copy(update={"name": new.name})
     items = _items_of(source)
-    said = source.judgements.read_bytes() if source.judgements.exists() else b""
-    whole = said[: said.rfind(b"\n") + 1].decode("utf-8", "replace")
+    said = [file.read_bytes() for file in (source.judgements, source.votes) if file.exists()]
+    whole = b"".join(lines[: lines.rfind(b"\n") + 1] for lines in said).decode("utf-8", "replace")
     create_set(label_dir.path, made, items, guideline=read_guideline(source), judgements=whole)
     return len(items), len(read_ledger(label_dir)[0].standing())
 

@@ -53,18 +53,22 @@ def test_a_pair_is_asked_about_in_both_orders_and_nothing_else_is_judged(monkeyp
     assert (vote.labeller, vote.item) == ("model:judge", "pair")
 
 
-def test_vote_adds_a_labeller_once_and_not_while_somebody_judges(tmp_path: Path, capsys: Any) -> None:
+def test_vote_adds_a_labeller_once_while_somebody_judges_and_not_beside_another_vote(
+    tmp_path: Path, capsys: Any
+) -> None:
     policy: Any = tiny_policy()
     policy.tokenizer.chat_template = CHATML
     policy.model.save_pretrained(tmp_path / "judge")
     policy.tokenizer.save_pretrained(tmp_path / "judge")
     labels = create_set(tmp_path / "labels" / "kind", LabelSet(name="kind"), ITEMS)
     words = ["vote", "labels:kind", str(tmp_path / "judge"), "--workspace", str(tmp_path), "--threads", "1"]
-    log = JudgementLog.open(labels, read_set(labels))
+    judging, voting = JudgementLog.open(labels, read_set(labels)), JudgementLog.open_votes(labels, read_set(labels))
     assert command_line.main(words) == 2
-    assert "being judged in another window" in capsys.readouterr().err
-    log.close()
+    assert "another model is voting on kind" in capsys.readouterr().err
+    voting.close()
     assert command_line.main(words) == 0
     assert "model:judge has judged 1 pairs of kind" in capsys.readouterr().out
     assert command_line.main(words) == 0
     assert [one.item for one in read_ledger(labels)[0].standing()] == ["pair"]
+    assert labels.judgements.read_bytes() == b""
+    judging.close()

@@ -7,6 +7,7 @@ import pytest
 
 from workbench.state.agreement import Share
 from workbench.state.comparison import Vote, board, bradley_terry, sentence, votes_needed, win_rate
+from workbench.state.length_control import board_at_equal_length, rate_at_equal_length
 
 TEAMS = ["Milwaukee", "Detroit", "Toronto", "New York", "Boston", "Cleveland", "Baltimore"]
 #: American League 1987, wins of the row over the column: Agresti 2002 (Categorical Data Analysis), table 10.10.
@@ -91,16 +92,70 @@ def test_the_judgements_needed_are_those_of_the_usual_power_formula(rate: float,
 
 
 def test_the_sentence_says_that_it_is_not_settled_and_what_would_settle_it() -> None:
-    said = sentence("B", Share(70, 120, 0.494, 0.667))
+    said = sentence(("A", "B"), Share(70, 120, 0.494, 0.667))
     assert said.startswith("B is preferred in 58% of 120, interval 49\N{EN DASH}67%: ")
     assert said.endswith(": not settled; about 200 more would be needed.")
 
 
-def test_the_sentence_says_that_it_is_settled_and_which_way() -> None:
-    assert sentence("B", Share(80, 100, 0.71, 0.87)).endswith("settled, better.")
-    assert sentence("B", Share(20, 100, 0.13, 0.29)).endswith("settled, worse.")
+def test_the_sentence_names_the_model_that_is_preferred() -> None:
+    said = sentence(("A", "B"), Share(53, 120, 0.356, 0.531))
+    assert said.startswith("A is preferred in 56% of 120, interval 47\N{EN DASH}64%: not settled; about ")
+
+
+def test_the_sentence_says_that_it_is_settled() -> None:
+    assert sentence(("A", "B"), Share(80, 100, 0.71, 0.87)) == (
+        "B is preferred in 80% of 100, interval 71\N{EN DASH}87%: settled."
+    )
+    assert sentence(("A", "B"), Share(20, 100, 0.13, 0.29)) == (
+        "A is preferred in 80% of 100, interval 71\N{EN DASH}87%: settled."
+    )
 
 
 def test_the_sentence_of_equals_does_not_promise_an_end() -> None:
-    assert "hardly settle" in sentence("B", Share(50, 100, 0.4, 0.6))
-    assert sentence("B", Share(0, 0, 0, 1)) == "Nobody has compared B yet."
+    said = sentence(("A", "B"), Share(50, 100, 0.4, 0.6))
+    assert said.startswith("A and B are preferred alike, each in 50% of 100, interval 40\N{EN DASH}60%: not settled")
+    assert "hardly settle" in said
+    assert sentence(("A", "B"), Share(0, 0, 0, 1)) == "Nobody has compared A with B yet."
+
+
+# --------------------------------------------------------------------------------------------------- at equal length
+
+
+def cast(wins: int, losses: int, longer: int, at: str) -> list[Vote]:
+    """Votes of a prompt each, of answers of which the second is so much longer."""
+    scores = [1.0] * wins + [0.0] * losses
+    return [Vote(f"{at}{n}", "base", "tuned", score, longer) for n, score in enumerate(scores)]
+
+
+def test_at_equal_length_is_what_one_works_out_by_hand() -> None:
+    # 80% where the second is longer, 40% where it is shorter by as much. With two lengths the regression is exact:
+    # logit = (logit 0.8 + logit 0.4) / 2 = (1.38629 - 0.40547) / 2 = 0.49041, and 1 / (1 + exp(-0.49041)) = 0.62020.
+    votes = cast(800, 200, 50, "long") + cast(400, 600, -50, "short")
+    rate = rate_at_equal_length(votes)
+    assert rate.value == pytest.approx(0.6202, abs=5e-4)
+    assert rate.low < 0.6202 < rate.high
+    assert win_rate([vote.prompt for vote in votes], [vote.score for vote in votes]).value == 0.6
+
+
+def test_who_only_wins_by_length_wins_nothing_at_equal_length() -> None:
+    # 70% where longer, 30% where shorter, and it is longer nine times in ten: 66% in all, and 50% at equal length
+    votes = cast(630, 270, 80, "long") + cast(30, 70, -80, "short")
+    rate = rate_at_equal_length(votes)
+    assert rate.value == pytest.approx(0.5, abs=0.03)
+    assert not rate.excludes(0.5)
+    assert win_rate([vote.prompt for vote in votes], [vote.score for vote in votes]).excludes(0.5)
+
+
+def test_answers_of_one_length_make_the_same_board_with_and_without_length() -> None:
+    names = [("a", "b"), ("a", "c"), ("b", "c")]
+    votes = [Vote(f"p{n}", *names[n % 3], float(n % 4 > 0)) for n in range(90)]
+    plain, controlled = board(votes), board_at_equal_length(votes)
+    assert [place.model for place in plain] == [place.model for place in controlled]
+    assert [p.strength for p in controlled] == pytest.approx([p.strength for p in plain], abs=1e-6)
+
+
+def test_few_prompts_say_nothing_at_equal_length_either() -> None:
+    rate = rate_at_equal_length(cast(4, 0, 10, "p"))
+    assert (rate.low, rate.high, rate.total) == (0.0, 1.0, 4)
+    assert rate_at_equal_length([]).total == 0
+    assert board_at_equal_length([]) == []

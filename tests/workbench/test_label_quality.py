@@ -13,6 +13,7 @@ from engine.contract.labels import Candidate, Item, Judgement
 from engine.contract.labels_standing import Ledger
 from tests.workbench.label_sets import item, said
 from workbench.state import quality_words
+from workbench.state.comparison import win_rate
 from workbench.state.label_quality import Quality, quality, running_share
 from workbench.state.label_votes import votes
 
@@ -89,7 +90,7 @@ def test_preferences_in_a_circle_are_counted() -> None:
     items = [item(n, texts[a], texts[b], "play") for n, (a, b) in enumerate(beats)]
     circle = found(items, [said(one, 0) for one in items])
     assert (circle.circles, circle.triples) == (1, 1)
-    assert "in a circle" in quality_words.order(circle)
+    assert "1 of 1 triples" in words(circle, "Preferred in a circle")
     line = found(items, [said(items[0], 0), said(items[1], 0), said(items[2], 1)])
     assert (line.circles, line.triples) == (0, 1)
 
@@ -156,6 +157,65 @@ def test_a_tie_is_half_a_vote_for_both() -> None:
 def test_a_set_that_does_not_know_who_wrote_what_compares_nobody() -> None:
     unknown = Item(id="i", prompt="p", candidates=(Candidate(text="a"), Candidate(text="b")))
     assert found([unknown], [said(unknown, 0)]).comparison is None
+
+
+# ------------------------------------------------------------------------- disagreements, votes, what scores chose
+
+
+def test_a_settled_disagreement_counts_as_decided_and_is_no_third_labeller() -> None:
+    items = pairs(3)
+    ada, bob = [said(one, 0) for one in items], [said(one, int(n == 0), "bob") for n, one in enumerate(items)]
+    open_ = found(items, [*ada, *bob])
+    assert open_.disagreements == 1
+    assert "the opposite on 1 of them" in words(open_, "Agree with each other")
+    decided = said(items[0], 1, "eve", settles=(ada[0].id, bob[0].id))
+    closed = found(items, [*ada, *bob, decided])
+    assert closed.disagreements == 0
+    assert closed.agreement == open_.agreement
+    assert (closed.judgements, closed.labellers) == (6, ("ada", "bob"))
+    assert open_.comparison is not None
+    assert closed.comparison is not None
+    # B: one of six, and once it is settled one of two pairs judged twice and one decided for it: 1 of 5
+    assert (open_.comparison.rate, closed.comparison.rate) == (
+        win_rate(["0", "0", "1", "1", "2", "2"], [0, 1, 0, 0, 0, 0]),
+        win_rate(["1", "1", "2", "2", "0"], [0, 0, 0, 0, 1]),
+    )
+
+
+def test_a_model_that_votes_is_set_against_people_and_is_none_of_them() -> None:
+    items = pairs(50)
+    by_hand = [(0, 0)] * 20 + [(0, 1)] * 5 + [(1, 0)] * 10 + [(1, 1)] * 15
+    people = [said(one, person) for one, (_, person) in zip(items, by_hand, strict=True)]
+    voted = [said(one, vote, "model:judge", shown=()) for one, (vote, _) in zip(items, by_hand, strict=True)]
+    mine = found(items, [*people, *voted])
+    assert (mine.judgements, mine.labellers, mine.agreement) == (50, ("ada",), None)
+    (voter,) = mine.voters
+    assert (voter.alike.hits, voter.alike.total, voter.ties.hits) == (35, 50, 0)
+    assert voter.kappa == pytest.approx(0.4)  # as in test_agreement
+    assert "kappa 0.40" in words(mine, "judge agrees with people")
+    only = found(items, voted)
+    assert (only.judgements, quality_words.headline(only)) == (50, "50 judgements by one model, 4.0 s each.")
+
+
+def test_items_that_scores_chose_are_no_sample_and_leave_the_comparison() -> None:
+    items = pairs(40)
+    by_lot = [said(one, 1, picked_by="audit") for one in items[:10]]
+    chosen = [said(one, 0, picked_by="spread") for one in items[10:]]
+    mine = found(items, [*by_lot, *chosen])
+    assert (mine.judgements, mine.chosen) == (40, 30)
+    assert mine.comparison is not None
+    assert mine.comparison.rate is not None
+    assert (mine.comparison.rate.value, mine.comparison.rate.total) == (1.0, 10)
+    assert "Left out: 30 judgements" in quality_words.how_compared(mine)
+
+
+def test_a_comparison_at_equal_length_says_so() -> None:
+    items = [item(n, "word", "word " * (2 + n % 3), f"prompt {n}") for n in range(60)]
+    judgements = [said(one, int(n % 3 > 0)) for n, one in enumerate(items)]
+    controlled = quality(items, Ledger(judgements), at_equal_length=True)
+    assert controlled.comparison is not None
+    assert quality_words.preferred(controlled.comparison).startswith("At equal length, ")
+    assert "Dubois" in quality_words.how_compared(controlled)
 
 
 def test_ten_thousand_judgements_take_a_moment() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from engine.contract.labels import Candidate, Item, Judgement, LabelSet, Line, Protocol
+from engine.contract.labels_order import Order
 from engine.contract.labels_standing import Ledger
 from workbench.state.active_time import ActiveTime
 from workbench.state.sitting import Choice, RefusedError, Sitting, Taken
@@ -236,3 +237,103 @@ def test_the_next_pair_of_a_large_set_is_found_at_once() -> None:
     began = time.perf_counter()
     desk.judge_all_alike(2, 200)
     assert (time.perf_counter() - began) / 200 < 0.01
+
+
+# ------------------------------------------------------------------------------------------------- disagreements
+
+
+def opposite(of: Sequence[Item], strengths: Sequence[int]) -> list[Line]:
+    """Ada prefers the first answer of each item, bob the second, so strongly; on the last both say the same."""
+    lines: list[Line] = []
+    for one, strength in zip(of, strengths, strict=True):
+        for who, best in (("ada", 0), ("bob", int(one is not of[-1]))):
+            ranking, name = ((best,), (1 - best,)), f"{who}-{one.id}"
+            lines.append(
+                Judgement(
+                    id=name, item=one.id, labeller=who, ranking=ranking, shown=(0, 1), strength=strength, time=0.0
+                )
+            )
+    return lines
+
+
+def test_disagreements_are_asked_the_furthest_apart_first_and_settled_by_a_record_of_their_own() -> None:
+    of = items(4)
+    desk = Desk(of, opposite(of, [1, 3, 2, 3]), "eve", overlap=1.0)
+    desk.sitting.settle(True)
+    assert desk.sitting.is_settling
+    assert (desk.sitting.progress.done, desk.sitting.progress.total) == (0, 3)
+    asked = [desk.asked, desk.judge(1) and desk.asked, desk.judge("tie") and desk.asked]
+    assert asked == ["i1", "i2", "i0"]
+    (decided, tied) = desk.ledger.adjudications()
+    assert set(decided.settles) == {"ada-i1", "bob-i1"}
+    assert tied.is_tie
+    assert (desk.sitting.progress.done, desk.sitting.progress.total) == (2, 3)
+    assert {j.item: len(j.settles) for j in desk.ledger.settled()} == {"i0": 0, "i1": 2, "i2": 2, "i3": 0}
+    desk.judge(7)
+    assert desk.sitting.turn is None
+
+
+def test_a_decision_that_is_undone_is_asked_again_also_from_elsewhere() -> None:
+    of = items(3)
+    desk = Desk(of, opposite(of, [3, 2, 1]), "eve", overlap=1.0)
+    desk.sitting.settle(True)
+    desk.judge(2)
+    desk.sitting.settle(False)
+    desk.undo()
+    assert desk.sitting.is_settling
+    assert desk.asked == "i0"
+    assert desk.ledger.adjudications() == []
+    assert desk.sitting.progress.total == 2
+    desk.redo()
+    assert (desk.asked, desk.sitting.progress.done) == ("i1", 1)
+
+
+def test_who_judged_it_before_settles_it_with_sides_swapped_and_learns_of_the_others_afterwards() -> None:
+    of = items(2)
+    lines = opposite(of, [2, 2])
+    mine, other = Desk(of, lines, "ada"), Desk(of, lines, "ada")
+    other.sitting.settle(True)
+    first = Desk(of, [], "ada")
+    while first.asked != "i0":
+        first.judge("skip")
+    assert first.sitting.turn is not None
+    assert other.sitting.turn is not None
+    assert other.sitting.turn.shown == first.sitting.turn.shown[::-1]
+    mine.sitting.settle(True)
+    turn = mine.sitting.turn
+    assert turn is not None
+    decided = mine.sitting.judge("left" if turn.shown[0] == 0 else "right", QUICK)
+    assert mine.sitting.reveal(decided) == "as ada did, against bob"
+    assert mine.sitting.reveal(mine.sitting.judge("skip", QUICK)) == "unlike ada and bob"
+
+
+# ------------------------------------------------------------------------------------------ what scores choose
+
+
+def order_of(of: Sequence[Item]) -> Order:
+    scores = {one.id: ((0.0, float(number)),) for number, one in enumerate(of)}
+    return Order(by="spread", models=("reward",), time=0.0, scores=scores)
+
+
+def test_scores_choose_what_is_judged_and_a_lot_always_draws_its_share() -> None:
+    of = items(400)
+    settings = LabelSet(name="set", protocol=Protocol(repeats=0, audit=0.25))
+    ledger = Ledger()
+    sitting = Sitting(settings, of, ledger, "ada", order=order_of(of))
+    picked: dict[str, list[int]] = {"audit": [], "spread": []}
+    for _ in range(200):
+        said = sitting.judge("left", QUICK)
+        picked[said.picked_by].append(int(said.item[1:]))
+        ledger.apply(said)
+        sitting.follow(said)
+    assert len(picked["audit"]) == pytest.approx(50, abs=20)
+    # The largest spread first, and what the lot draws comes from everywhere: half of it from the lower half.
+    assert picked["spread"] == sorted(picked["spread"], reverse=True)
+    assert sum(number < 200 for number in picked["audit"]) == pytest.approx(len(picked["audit"]) / 2, abs=12)
+    again = Sitting(settings, of, ledger, "ada", order=order_of(of))
+    assert (again.turn, again.progress.done) == (sitting.turn, 200)
+
+
+def test_without_scores_the_lot_alone_decides_and_says_so() -> None:
+    desk = Desk(items(3))
+    assert desk.judge(1)[0].picked_by == "order"

@@ -8,6 +8,7 @@ from engine.contract.faults import PresetError
 from engine.contract.labels import LabelDir, LabelSet
 from engine.contract.labels_items import ItemLines
 from engine.contract.labels_log import JudgementLog, ReadOnlyError
+from engine.contract.labels_order import read_order
 from engine.contract.labels_standing import Ledger
 from workbench.state.label_quality import Quality, quality
 from workbench.state.sitting import Sitting
@@ -17,7 +18,7 @@ READ_AT_ONCE = 1 << 20
 
 @dataclass(frozen=True)
 class Summary:
-    """items, judged: how many there are, and how many of them this person has answered. answered: by anybody.
+    """items, judged: how many there are, and how many of them this person has answered. answered: by any person.
 
     latest: seconds since 1970 of the last judgement, 0 for none. fault: why it cannot be opened, "" if it can.
     """
@@ -62,6 +63,7 @@ def summarise(label_dir: LabelDir, labeller: str) -> Summary:
         items = _count_lines(label_dir.items)
     except (PresetError, OSError) as error:
         return Summary(label_dir, "", "", fault=str(error))
+    standing = [judgement for judgement in standing if not judgement.is_vote]
     judged = sum(judgement.labeller == labeller for judgement in standing)
     latest = max((judgement.time for judgement in standing), default=0.0)
     return Summary(label_dir, settings.question, settings.kind, items, judged, len(standing), latest)
@@ -69,7 +71,7 @@ def summarise(label_dir: LabelDir, labeller: str) -> Summary:
 
 def stamp(label_dir: LabelDir) -> tuple[tuple[int, int], ...]:
     """Differs when the set's files do, so that a set is read again only then."""
-    return tuple(map(_stamp, (label_dir.settings, label_dir.items, label_dir.judgements)))
+    return tuple(map(_stamp, (label_dir.settings, label_dir.items, label_dir.judgements, label_dir.votes)))
 
 
 def open_set(label_dir: LabelDir, labeller: str) -> Opened:
@@ -88,7 +90,7 @@ def _open_set(label_dir: LabelDir, labeller: str) -> Opened:
         read = labels_log.read_judgements(label_dir)
         ledger, unreadable = Ledger(read.lines), read.unreadable
     try:
-        sitting = Sitting(settings, items, ledger, labeller, sha256)
+        sitting = Sitting(settings, items, ledger, labeller, sha256, read_order(label_dir))
     except BaseException:
         if log is not None:
             log.close()
@@ -97,10 +99,10 @@ def _open_set(label_dir: LabelDir, labeller: str) -> Opened:
     return Opened(label_dir, sitting, log, why, items, guideline, unreadable)
 
 
-def read_quality(label_dir: LabelDir) -> Quality:
+def read_quality(label_dir: LabelDir, *, at_equal_length: bool = False) -> Quality:
     """How good its labels are. Raises OSError, ValueError where it cannot be read."""
-    ledger = Ledger(labels_log.read_judgements(label_dir).lines)
-    return quality(labels_log.read_items(label_dir), ledger)
+    ledger, _ = labels_log.read_ledger(label_dir)
+    return quality(labels_log.read_items(label_dir), ledger, at_equal_length=at_equal_length)
 
 
 def _open_log(label_dir: LabelDir, settings: LabelSet) -> tuple[JudgementLog | None, str, str]:

@@ -22,14 +22,16 @@ from workbench.state.sitting import Choice, RefusedError, Sitting, Taken
 #: While items are being written, new ones are looked for so often.
 ITEMS_POLL_MS = 1000
 
-Happened = Literal["opened", "judged", "undone", "redone", "grown", "marked", "closed"]
+Happened = Literal["opened", "judged", "undone", "redone", "grown", "turned", "marked", "closed"]
 
 
 class Event(NamedTuple):
-    """What happened to the sitting; judgement: the one that was said, taken back or restored."""
+    """What happened to the sitting; judgement: the one that was said, taken back or restored. revealed: whom it agrees
+    with, where it settled a disagreement."""
 
     what: Happened
     judgement: Judgement | None = None
+    revealed: str = ""
 
 
 def this_person() -> str:
@@ -100,20 +102,24 @@ class Labelling(QObject):
             self.list_sets()
             self.renamed.emit(labeller)
 
-    def open(self, label_dir: LabelDir) -> None:
-        """Begin or go on with a sitting; `happened` says when it is there."""
+    def open(self, label_dir: LabelDir, *, is_settling: bool = False) -> None:
+        """Begin or go on with a sitting, with its disagreements if wanted; `happened` says when it is there."""
         if self._wanted is not None or (self.opened is not None and self.opened.label_dir == label_dir):
             return
         self.close_set()
         self._wanted, labeller = label_dir, self.labeller
         self.busy.emit(f"opening {label_dir.path.name}")
-        self._background.submit(lambda: label_sets.open_set(label_dir, labeller), self._take, self._could_not_open)
+        self._background.submit(
+            lambda: label_sets.open_set(label_dir, labeller),
+            lambda opened: self._take(opened, is_settling=is_settling),
+            self._could_not_open,
+        )
 
-    def read_quality(self, label_dir: LabelDir) -> None:
+    def read_quality(self, label_dir: LabelDir, *, at_equal_length: bool = False) -> None:
         """Emit `quality_read` with what can be said of the labels of a set."""
         self.busy.emit(f"reading {label_dir.path.name}")
         self._background.submit(
-            lambda: label_sets.read_quality(label_dir),
+            lambda: label_sets.read_quality(label_dir, at_equal_length=at_equal_length),
             lambda found: self._assessed(label_dir, found),
             self._could_not_open,
         )
@@ -145,6 +151,13 @@ class Labelling(QObject):
         if self.opened is None or (undone := self.opened.sitting.redoable) is None:
             return False
         return self._write(self.opened.sitting.redo(), undone, "redone")
+
+    def toggle_settling(self) -> None:
+        """To the items that two people judged the opposite way, or back to those nobody asked this person about."""
+        if self.sitting is not None and not self.is_paused:
+            self.sitting.settle(not self.sitting.is_settling)
+            self._start_clock()
+            self.happened.emit(Event("turned"))
 
     def mark(self, *, is_flagged: bool | None = None, note: str | None = None) -> None:
         """Flag the pair on show or note something; it is kept with the judgement."""
@@ -191,9 +204,10 @@ class Labelling(QObject):
             where = self.opened.label_dir.judgements
             self.failed.emit(f"Not saved: {where}: {error.strerror or error}. Make room there and press the key again.")
             return False
+        revealed = self.opened.sitting.reveal(concerned) if what == "judged" else ""
         self.opened.sitting.follow(concerned)
         self._start_clock()
-        self.happened.emit(Event(what, concerned))
+        self.happened.emit(Event(what, concerned, revealed))
         return True
 
     def _start_clock(self) -> None:
@@ -204,10 +218,12 @@ class Labelling(QObject):
         self.busy.emit("")
         self.quality_read.emit(label_dir.path.name, found)
 
-    def _take(self, opened: Opened) -> None:
+    def _take(self, opened: Opened, *, is_settling: bool) -> None:
         self._wanted = None
         self.busy.emit("")
         self.opened = opened
+        if is_settling:
+            opened.sitting.settle(True)
         self._start_clock()
         self._poll.start()
         self._background.submit(opened.items.check, lambda _: None, lambda error: self._found_damage(opened, error))

@@ -28,13 +28,15 @@ CLOSE_ENOUGH = 1e-9
 class Vote(NamedTuple):
     """One judgement of two models' answers. score: 1 the second is better, 0 the first, 0.5 a tie.
 
-    prompt: judgements of one prompt are not independent, so they are resampled together.
+    prompt: judgements of one prompt are not independent, so they are resampled together. longer: by how many characters
+    the second answer is longer than the first.
     """
 
     prompt: str
     first: str
     second: str
     score: float
+    longer: int = 0
 
 
 class Place(NamedTuple):
@@ -79,20 +81,37 @@ def votes_needed(rate: float) -> int:
     return math.ceil(((Z95 * 0.5 + Z_POWER * math.sqrt(rate * (1 - rate))) / distance) ** 2)
 
 
-def sentence(name: str, rate: Share) -> str:
-    """A win rate as one would say it, and what would settle it."""
+def sentence(models: tuple[str, str], rate: Share) -> str:
+    """A win rate as one would say it, of the model that is preferred, and what would settle it.
+
+    rate: how often the second of both is preferred.
+    """
+    first, second = models
     if not rate.total:
-        return f"Nobody has compared {name} yet."
-    shown = f"{name} is preferred in {figures.share(rate.value)} of {figures.count(rate.total)}"
-    interval = f"interval {_whole(rate.low)}\N{EN DASH}{_whole(rate.high)}%"
-    if rate.excludes(0.5):
-        return f"{shown}, {interval}: settled, {'better' if rate.value > 0.5 else 'worse'}."
+        return f"Nobody has compared {first} with {second} yet."
+    is_first = rate.value < 0.5
+    name, ahead = (first, _mirrored(rate)) if is_first else (second, rate)
+    of = f"of {figures.count(ahead.total)}"
+    interval = f"interval {_whole(ahead.low)}\N{EN DASH}{_whole(ahead.high)}%"
+    if ahead.value == 0.5:
+        return f"{first} and {second} are preferred alike, each in 50% {of}, {interval}: {_missing(ahead)}."
+    verdict = "settled" if ahead.excludes(0.5) else _missing(ahead)
+    return f"{name} is preferred in {figures.share(ahead.value)} {of}, {interval}: {verdict}."
+
+
+def _mirrored(rate: Share) -> Share:
+    """The same for the other one of two."""
+    return Share(rate.total - rate.hits, rate.total, 1 - rate.high, 1 - rate.low)
+
+
+def _missing(rate: Share) -> str:
+    """What it takes to settle it."""
     missing = votes_needed(rate.value) - rate.total
     if missing > 100_000:
-        return f"{shown}, {interval}: not settled, and so close that more judgements would hardly settle it."
+        return "not settled, and so close that more judgements would hardly settle it"
     if missing <= 0:
-        return f"{shown}, {interval}: not settled; it takes more prompts."
-    return f"{shown}, {interval}: not settled; about {figures.count(_rounded_up(missing))} more would be needed."
+        return "not settled; it takes more prompts"
+    return f"not settled; about {figures.count(_rounded_up(missing))} more would be needed"
 
 
 def bradley_terry(wins: Sequence[Sequence[float]] | Floats, *, prior: float = 0.0) -> Floats:
@@ -139,7 +158,7 @@ def board(votes: Sequence[Vote], *, seed: int = 0, resamples: int = 200) -> list
         return np.asarray(rows, dtype=np.float64).reshape(-1, size, size)
 
     (found,) = bradley_terry(wins(np.ones((1, len(votes)))), prior=PRIOR)
-    weights = _resamples(int(prompts.max()) + 1, seed, resamples)[:, prompts]
+    weights = resamples_of(int(prompts.max()) + 1, seed, resamples)[:, prompts]
     spread = np.quantile(bradley_terry(wins(weights), prior=PRIOR), [0.025, 0.975], axis=0)
     if prompts.max() + 1 < FEW_PROMPTS:
         spread = np.stack([np.full(len(models), -np.inf), np.full(len(models), np.inf)])
@@ -155,7 +174,7 @@ def _sides(votes: Sequence[Vote]) -> tuple[list[str], list[str]]:
     return [vote.first for vote in votes], [vote.second for vote in votes]
 
 
-def _resamples(size: int, seed: int, resamples: int) -> Floats:
+def resamples_of(size: int, seed: int, resamples: int) -> Floats:
     """How often each of `size` prompts was drawn in each resample, (resamples, size)."""
     generator = np.random.default_rng(seed)
     drawn = generator.integers(0, size, (resamples, size), dtype=np.int32)

@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.contract.labels import Item, Judgement
+from engine.contract.labels_order import is_chosen
 from engine.contract.labels_protocol import agrees_with_gold
 from engine.contract.labels_standing import Ledger
+from workbench.state.adjudication import disagreements
 from workbench.state.agreement import Share, cohen_kappa, krippendorff_alpha, wilson
 from workbench.state.comparison import Place, Vote, board, win_rate
-from workbench.state.label_votes import MODEL, Choice, choices, circles, votes
+from workbench.state.label_votes import Choice, choices, circles, leaning, votes
+from workbench.state.length_control import board_at_equal_length, rate_at_equal_length
 from workbench.state.sitting import are_alike
 
 Floats = NDArray[np.float64]
@@ -34,20 +37,38 @@ class Agreement(NamedTuple):
     people: tuple[str, str]
 
 
+class Voter(NamedTuple):
+    """A model that voted, beside people. alike: of the pairs that both told apart, how often they preferred the same.
+
+    kappa: agreement beyond chance, ties included. ties: how often it found both alike, or its two orders disagreed.
+    """
+
+    name: str
+    alike: Share
+    kappa: float
+    ties: Share
+
+
 class Comparison(NamedTuple):
-    """Of two models: how often the second one is preferred. Of more: the board."""
+    """Of two models: how often the second one is preferred. Of more: the board.
+
+    is_at_equal_length: whether what longer answers win by their length was taken off.
+    """
 
     models: tuple[str, ...]
     rate: Share | None
     board: list[Place]
+    is_at_equal_length: bool = False
 
 
 class Quality(NamedTuple):
-    """judgements: first-hand ones that stand. scale: how often each place from 1 to 7 was chosen.
+    """judgements: first-hand ones of people that stand, or of models where only those judged. scale: how often each
+    place from 1 to 7 was chosen.
 
     times: active seconds of each judgement, in order. leaned_left, leaned_long: of each strict choice of a pair, in
     order, whether the left answer or the longer one won; NaN where both are as long. drift: how the median time of the
-    last third compares to that of the first; NaN below nine.
+    last third compares to that of the first; NaN below nine. disagreements: items that wait for somebody to settle
+    them. chosen: judgements of items that no lot chose; the comparison leaves them out.
     """
 
     judgements: int
@@ -65,8 +86,11 @@ class Quality(NamedTuple):
     leaned_left: Floats
     leaned_long: Floats
     agreement: Agreement | None
+    disagreements: int
+    voters: tuple[Voter, ...]
     circles: int
     triples: int
+    chosen: int
     comparison: Comparison | None
 
     @property
@@ -74,10 +98,10 @@ class Quality(NamedTuple):
         return float(np.median(self.times)) if self.times.size else math.nan
 
 
-def quality(items: Sequence[Item], ledger: Ledger) -> Quality:
-    """Everything at once; 10,000 judgements take a fifth of a second."""
+def quality(items: Sequence[Item], ledger: Ledger, *, at_equal_length: bool = False) -> Quality:
+    """Everything at once; 10,000 judgements take a fifth of a second, and more for a comparison at equal length."""
     by_id = {item.id: item for item in items}
-    standing = ledger.standing()
+    standing, settled = _of_people(ledger.standing()), _of_people(ledger.settled())
     outcomes = Counter(judgement.outcome for judgement in standing)
     chosen = list(choices(standing, by_id))
     strict = [choice for choice in chosen if choice.place != 4]
@@ -103,20 +127,25 @@ def quality(items: Sequence[Item], ledger: Ledger) -> Quality:
         leaned_left=left,
         leaned_long=long,
         agreement=_agreement(chosen),
+        disagreements=len(disagreements(ledger)),
+        voters=_voters(ledger.standing(), settled),
         circles=found[0],
         triples=found[1],
-        comparison=compare(votes(_of_people(ledger.settled()), by_id)),
+        chosen=sum(is_chosen(judgement) for judgement in standing),
+        comparison=compare(votes(_by_lot(settled), by_id), at_equal_length=at_equal_length),
     )
 
 
-def compare(cast: Sequence[Vote]) -> Comparison | None:
+def compare(cast: Sequence[Vote], *, at_equal_length: bool = False) -> Comparison | None:
     """Which model is preferred; None if the set does not know who wrote what, or one wrote all."""
     models = tuple(sorted({name for vote in cast for name in (vote.first, vote.second)}))
     if len(models) < 2:
         return None
-    if len(models) == 2:
-        return Comparison(models, win_rate([vote.prompt for vote in cast], [vote.score for vote in cast]), [])
-    return Comparison(models, None, board(cast))
+    if len(models) > 2:
+        return Comparison(models, None, (board_at_equal_length if at_equal_length else board)(cast), at_equal_length)
+    if at_equal_length:
+        return Comparison(models, rate_at_equal_length(cast), [], is_at_equal_length=True)
+    return Comparison(models, win_rate([vote.prompt for vote in cast], [vote.score for vote in cast]), [])
 
 
 def running_share(leaned: Floats) -> Floats:
@@ -132,8 +161,36 @@ def _chose_longer(choice: Choice) -> float:
 
 def _of_people(judgements: Sequence[Judgement]) -> list[Judgement]:
     """What people said; where only models judged, what they said."""
-    people = [judgement for judgement in judgements if not judgement.labeller.startswith(MODEL)]
+    people = [judgement for judgement in judgements if not judgement.is_vote]
     return people or list(judgements)
+
+
+def _by_lot(judgements: Sequence[Judgement]) -> list[Judgement]:
+    """Those of items that a lot drew: what a reward model chose is no sample of all there is."""
+    return [judgement for judgement in judgements if not is_chosen(judgement)]
+
+
+def _voters(standing: Sequence[Judgement], settled: Sequence[Judgement]) -> tuple[Voter, ...]:
+    """Each model against what people settled on; nobody to compare with where no person judged the same."""
+    people: dict[str, list[int]] = defaultdict(list)
+    for judgement in settled:
+        if not judgement.is_vote and (kind := leaning(judgement)) is not None:
+            people[judgement.item].append(kind)
+    cast: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    for judgement in standing:
+        if judgement.is_vote and (kind := leaning(judgement)) is not None:
+            cast[judgement.labeller].append((judgement.item, kind))
+    return tuple(_voter(name, told, people) for name, told in sorted(cast.items()))
+
+
+def _voter(name: str, told: Sequence[tuple[str, int]], people: Mapping[str, Sequence[int]]) -> Voter:
+    table = np.zeros((KINDS, KINDS))
+    for item, kind in told:
+        for person in people.get(item, ()):
+            table[kind, person] += 1
+    decided = table[np.ix_((0, 2), (0, 2))]
+    ties = sum(kind == 1 for _, kind in told)
+    return Voter(name, wilson(np.trace(decided), int(decided.sum())), cohen_kappa(table), wilson(ties, len(told)))
 
 
 def _consistency(ledger: Ledger) -> Share:
@@ -156,7 +213,7 @@ def _drift(times: Floats) -> float:
 
 
 def _agreement(chosen: Sequence[Choice]) -> Agreement | None:
-    """Of those items that more than one labeller judged; a person's last word on each."""
+    """Of those items that more than one person judged; their last word on each, and not what settled it."""
     said: dict[str, dict[str, int]] = defaultdict(dict)
     for choice in chosen:
         said[choice.item][choice.labeller] = choice.leans_first

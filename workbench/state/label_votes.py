@@ -9,9 +9,6 @@ from engine.contract.labels_protocol import choice_of
 from engine.contract.labels_standing import pairs
 from workbench.state.comparison import Vote
 
-#: How judgements by a model are signed, as the contract has it.
-MODEL = "model:"
-
 
 class Choice(NamedTuple):
     """A judgement of a pair. place: from 1, the left is much better, to 7, the right is; 4 is a tie.
@@ -25,6 +22,13 @@ class Choice(NamedTuple):
     place: int
     leans_first: int
     left_longer: bool | None
+
+
+def leaning(judgement: Judgement) -> int | None:
+    """Of a pair: 0 the first candidate is better, 1 a tie, 2 the second is; None of anything else."""
+    if judgement.outcome != "ranked" or sum(map(len, judgement.ranking)) != 2:
+        return None
+    return 1 if judgement.is_tie else 0 if judgement.ranking[0] == (0,) else 2
 
 
 def choices(judgements: Iterable[Judgement], items: Mapping[str, Item]) -> Iterator[Choice]:
@@ -70,8 +74,9 @@ def _votes(judgement: Judgement, item: Item) -> Iterator[Vote]:
 def _vote(prompt: str, item: Item, first: int, second: int, score: float) -> Iterator[Vote]:
     one, other = author(item.candidates[first]), author(item.candidates[second])
     if one and other and one != other:
+        longer = len(item.candidates[second].text or "") - len(item.candidates[first].text or "")
         # Always in the same order, so that two models make one pair.
-        yield Vote(prompt, one, other, score) if one < other else Vote(prompt, other, one, 1 - score)
+        yield Vote(prompt, one, other, score, longer) if one < other else Vote(prompt, other, one, 1 - score, -longer)
 
 
 def prompt_of(item: Item) -> str:

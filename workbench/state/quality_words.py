@@ -3,9 +3,10 @@
 import math
 from typing import NamedTuple
 
+from engine.contract.labels import MODEL
 from workbench.state import comparison, figures
-from workbench.state.agreement import Share
-from workbench.state.label_quality import Agreement, Comparison, Quality
+from workbench.state.agreement import Share, wilson
+from workbench.state.label_quality import Agreement, Comparison, Quality, Voter
 
 #: Below this many cases a share says next to nothing, and the page says so instead.
 FEW = 10
@@ -28,7 +29,9 @@ def headline(found: Quality) -> str:
     if not found.judgements:
         return "Nothing is judged yet."
     people = len(found.labellers)
-    who = "by one person" if people == 1 else f"by {people} people"
+    is_models = found.labellers[0].startswith(MODEL)
+    kind = ("model", "models") if is_models else ("person", "people")
+    who = f"by one {kind[0]}" if people == 1 else f"by {people} {kind[1]}"
     said = "1 judgement" if found.judgements == 1 else f"{figures.count(found.judgements)} judgements"
     pace = found.median_seconds
     quick = f", {figures.number(pace, 2)} s each" if math.isfinite(pace) else ""
@@ -48,7 +51,9 @@ def rows(found: Quality) -> list[Row]:
     ]
     rare = {"Both bad", "Skipped"}
     found_rows = [row for row in wanted if (row.share.hits if row.title in rare else row.share.total)]
-    return [*found_rows, *([_agreeing(found.agreement)] if found.agreement is not None else [])]
+    people = [_agreeing(found.agreement, found.disagreements)] if found.agreement is not None else []
+    circles = [_circular(wilson(found.circles, found.triples))] if found.triples else []
+    return [*found_rows, *circles, *people, *map(_voting, found.voters)]
 
 
 def drift(found: Quality) -> str:
@@ -62,24 +67,34 @@ def drift(found: Quality) -> str:
     return f"The last third took {figures.share(found.drift)} of the time of the first: steady."
 
 
-def order(found: Quality) -> str:
-    """Whether preferences ran in circles."""
-    if not found.triples:
-        return ""
-    triples = f"of {figures.count(found.triples)} triples of answers that were compared with each other"
-    if not found.circles:
-        return f"None {triples} runs in a circle."
-    circles = "1 runs" if found.circles == 1 else f"{figures.count(found.circles)} run"
-    return f"{circles} in a circle (A over B, B over C, C over A) {triples}."
-
-
 def preferred(found: Comparison) -> str:
     """Which model is better, and what it would take to know."""
+    where = "At equal length, " if found.is_at_equal_length else ""
     if found.rate is not None:
-        return comparison.sentence(found.models[1], found.rate)
+        return where + comparison.sentence((found.models[0], found.models[1]), found.rate)
     first, second = found.board[0], found.board[1]
     gap = "stands clear of" if first.low > second.high else "is not clear of"
-    return f"{first.model} leads and {gap} {second.model}."
+    return f"{where}{first.model} leads and {gap} {second.model}."
+
+
+def how_compared(found: Quality) -> str:
+    """What the comparison rests on, where that is not every judgement as it is."""
+    if found.comparison is None:
+        return ""
+    said = []
+    if found.comparison.is_at_equal_length:
+        said.append("What longer answers win by their length is taken off by a regression (Dubois et al. 2024).")
+    if found.chosen:
+        items = "1 judgement" if found.chosen == 1 else f"{figures.count(found.chosen)} judgements"
+        said.append(f"Left out: {items} of items that scores chose, as they are no sample of all.")
+    return " ".join(said)
+
+
+def to_settle(found: Quality) -> str:
+    """What a button says that leads to the disagreements; "" if there is none."""
+    if not found.disagreements:
+        return ""
+    return "Settle 1 disagreement" if found.disagreements == 1 else f"Settle {found.disagreements} disagreements"
 
 
 def _consistent(share: Share) -> str:
@@ -97,13 +112,30 @@ def _leaning(title: str, share: Share, what: str, why: str) -> Row:
     return Row(title, share, f"{what} wins {more} often than chance allows: {why}", 0.5, is_warning=True)
 
 
-def _agreeing(found: Agreement) -> Row:
+def _circular(share: Share) -> Row:
+    triples = f"{_of(share)} triples of answers to one prompt, compared two by two: A over B, B over C, C over A"
+    return Row("Preferred in a circle", share, triples)
+
+
+def _agreeing(found: Agreement, disagreements: int) -> Row:
     beyond = [f"ordinal alpha {figures.fixed(found.alpha)}" if math.isfinite(found.alpha) else ""]
     if math.isfinite(found.kappa):
         beyond.append(f"kappa of {' and '.join(found.people)} {figures.fixed(found.kappa)}")
     told = ", ".join(part for part in beyond if part)
     of = "1 item" if found.items == 1 else f"{figures.count(found.items)} items"
-    return Row("Agree with each other", found.raw, f"on {of}; {told}. {USUAL}" if told else f"on {of}. {USUAL}")
+    said = [f"on {of}" + (f"; {told}" if told else "")]
+    if disagreements:
+        said.append("the opposite on 1 of them" if disagreements == 1 else f"the opposite on {disagreements} of them")
+    return Row("Agree with each other", found.raw, f"{'; '.join(said)}. {USUAL}")
+
+
+def _voting(found: Voter) -> Row:
+    title = f"{found.name.removeprefix(MODEL)} agrees with people"
+    ties = f"it called {figures.share(found.ties.value)} of its {figures.count(found.ties.total)} votes a tie"
+    if found.alike.total < FEW:
+        return Row(title, found.alike, f"too few pairs that both told apart; {ties}", 0.5)
+    kappa = f"; kappa {figures.fixed(found.kappa)}, ties included" if math.isfinite(found.kappa) else ""
+    return Row(title, found.alike, f"on pairs that both told apart{kappa}; {ties}", 0.5)
 
 
 def _of(share: Share) -> str:

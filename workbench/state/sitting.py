@@ -14,19 +14,25 @@ from typing import Literal, NamedTuple
 
 from engine.contract import labels_protocol as protocol
 from engine.contract.labels import Item, Judgement, LabelSet, Ranking, Redo, Retraction
+from engine.contract.labels_order import Order, queue
 from engine.contract.labels_standing import Ledger
+from workbench.state.adjudication import Disagreement, disagreements, disagreements_on, revealed
 
 Choice = Literal["left", "right", "tie", "both_bad", "skip", 1, 2, 3, 4, 5, 6, 7]
 #: The pace is the median of so many judgements: a slow one does not move it, and it follows how people get faster.
 RECENT = 20
+#: `picked_by` of an item that the lot drew while scores choose the others.
+AUDIT = "audit"
 
 
 class Turn(NamedTuple):
-    """What is asked now. shown: candidate indices as they stand on the screen, from the left."""
+    """What is asked now. shown: candidate indices as they stand on the screen, from the left. settles: ids of the
+    judgements that the answer decides between; none where it is first-hand."""
 
     item: Item
     shown: tuple[int, ...]
     is_repeat: bool
+    settles: tuple[str, ...] = ()
 
 
 class Taken(NamedTuple):
@@ -64,6 +70,7 @@ class Sitting:
         ledger: Ledger,
         labeller: str,
         guideline: str = "",
+        order: Order | None = None,
     ) -> None:
         self.settings = settings
         self.labeller = labeller
@@ -78,6 +85,10 @@ class Sitting:
         self._mine: dict[str, None] = {}
         self._repeats: dict[str, bool] = {}
         self._paces: deque[float] = deque(maxlen=RECENT)
+        self._by = order.by if order is not None else "order"
+        self._weights = order.weights() if order is not None else {}
+        self._queue: deque[Disagreement] | None = None
+        self._settled = 0
         self._left = 0
         self.turn: Turn | None = None
         self._read_ledger()
@@ -91,13 +102,31 @@ class Sitting:
         self._numbers.update(zip(found, itertools.count(len(self._numbers)), strict=False))
         self._items.update(dict.fromkeys(found, found))
         wanted = [item for item in self._items if self._is_wanted(item)]
-        self._order = deque(protocol.sequence(self.settings.seed, self.labeller, wanted))
+        self._order = deque(self._sequence(wanted))
         self._left = len(wanted)
         if self.turn is None:
             self._show_next()
 
     @property
+    def is_settling(self) -> bool:
+        """Whether disagreements between others are asked about."""
+        return self._queue is not None
+
+    def settle(self, on: bool) -> None:
+        """Ask about the items that two people judged the opposite way, the furthest apart first; or about others."""
+        self._settled = len(self._ledger.adjudications()) if on else 0
+        known = [found for found in disagreements(self._ledger) if found.item in self._items] if on else []
+        self._queue = deque(known) if on else None
+        self._show_next()
+
+    def reveal(self, decided: Judgement) -> str:
+        """Whom a decision on the disagreement on show agrees with, in words; "" of any other judgement."""
+        return revealed(decided, self._queue[0].judgements) if decided.settles and self._queue else ""
+
+    @property
     def progress(self) -> Progress:
+        if self._queue is not None:
+            return Progress(self._settled, self._settled + len(self._queue), float("nan"), 0, 0)
         pace = statistics.median(self._paces) if self._paces else float("nan")
         alike = sum(self._repeats.values())
         return Progress(len(self._mine), len(self._mine) + self._left, pace, len(self._repeats), alike)
@@ -121,8 +150,9 @@ class Sitting:
     def said_before(self) -> Judgement | None:
         """What was said of the item on show before it was taken back; None where redo concerns another one."""
         undone = self.redoable
-        is_this = undone is not None and self.turn is not None and undone.item == self.turn.item.id
-        return undone if is_this else None
+        if undone is None or self.turn is None or undone.item != self.turn.item.id:
+            return None
+        return undone if bool(undone.settles) == self.is_settling else None
 
     # ------------------------------------------------------------------------------------------------ what is said
 
@@ -162,7 +192,11 @@ class Sitting:
 
     def follow(self, concerned: Judgement) -> None:
         """The ledger has a line about this judgement: go on to what is asked now."""
-        if not concerned.repeat:
+        if bool(concerned.settles) != self.is_settling:
+            self.settle(bool(concerned.settles))
+        if concerned.settles:
+            self._follow_settling(concerned)
+        elif not concerned.repeat:
             self._follow_first(concerned)
         self._read_repeats(concerned.item)
         self._show_next()
@@ -206,7 +240,9 @@ class Sitting:
             note=self.note,
             flagged=self.is_flagged,
             repeat=turn.is_repeat,
+            settles=turn.settles,
             guideline=self.guideline,
+            picked_by="disagreement of labellers" if turn.settles else self._picked_by(turn.item.id),
         )
 
     def _read_ledger(self) -> None:
@@ -233,6 +269,13 @@ class Sitting:
                 self._paces.pop()
         self._left += self._is_wanted(item) - was_wanted
 
+    def _follow_settling(self, concerned: Judgement) -> None:
+        """The first of the queue was settled, or one that was is open again and comes first."""
+        found, before = disagreements_on(self._ledger, concerned.item), self._queue or ()
+        waiting = [one for one in before if one.item != concerned.item]
+        self._settled += len(before) - len(waiting) - len(found)
+        self._queue = deque([*found, *waiting])
+
     def _read_repeats(self, item: str) -> None:
         first, again = (self._ledger.of(item, self.labeller, repeat=repeat) for repeat in (False, True))
         if first is not None and again is not None:
@@ -244,6 +287,23 @@ class Sitting:
         if judgement.active_seconds is not None:
             self._paces.append(judgement.active_seconds)
 
+    def _sequence(self, wanted: Sequence[str]) -> list[str]:
+        """By lot; where scores choose, those that they choose among those of the lot."""
+        seed = self.settings.seed
+        by_lot = protocol.sequence(seed, self.labeller, wanted)
+        if not self._weights:
+            return by_lot
+        lot = [item for item in by_lot if self._picked_by(item) == AUDIT]
+        chosen = queue([item for item in by_lot if self._picked_by(item) != AUDIT], self._weights)
+        return protocol.interleaved(seed, self.labeller, lot, chosen, self.settings.protocol)
+
+    def _picked_by(self, item: str) -> str:
+        """What chooses the item, which does not depend on what else was judged."""
+        if not self._weights:
+            return "order"
+        is_lot = item not in self._weights or protocol.is_audited(self.settings.seed, item, self.settings.protocol)
+        return AUDIT if is_lot else self._by
+
     def _is_wanted(self, item: str) -> bool:
         others = self._others.get(item)
         if item in self._mine or not others:
@@ -251,11 +311,24 @@ class Sitting:
         return protocol.is_wanted(self.settings.seed, item, self.labeller, others, self.settings.protocol)
 
     def _show_next(self) -> None:
-        item, is_repeat = self._next()
-        self.turn = None
+        self.turn = self._next_settling() if self._queue is not None else self._next_first()
         self.is_flagged, self.note = False, ""
-        if item is None:
-            return
+        if (before := self.said_before) is not None:
+            self.is_flagged, self.note = before.flagged, before.note
+
+    def _next_first(self) -> Turn | None:
+        item, is_repeat = self._next()
+        return self._turn(item, is_repeat=is_repeat) if item is not None else None
+
+    def _next_settling(self) -> Turn | None:
+        """As blind as any other; to somebody who judged the item before, the other way round."""
+        if not self._queue:
+            return None
+        found = self._queue[0]
+        turn = self._turn(found.item, is_repeat=found.item in self._mine)
+        return turn._replace(is_repeat=False, settles=tuple(one.id for one in found.judgements))
+
+    def _turn(self, item: str, *, is_repeat: bool) -> Turn:
         found = self._items[item][item]
         shown = protocol.sides(
             self.settings.seed,
@@ -264,9 +337,7 @@ class Sitting:
             candidates=len(found.candidates),
             repeat=is_repeat,
         )
-        self.turn = Turn(found, shown, is_repeat)
-        if (before := self.said_before) is not None:
-            self.is_flagged, self.note = before.flagged, before.note
+        return Turn(found, shown, is_repeat)
 
     def _next(self) -> tuple[str | None, bool]:
         again = protocol.repeat_due(

@@ -92,8 +92,15 @@ class JudgePage(QStackedWidget):
             self.quality.training_wanted.connect(
                 lambda method: self._offer(self._assessed[0], method, self._assessed[1])
             )
+            self.quality.settling_wanted.connect(lambda: self._labelling.open(self._assessed_set(), is_settling=True))
+            self.quality.equal_length_wanted.connect(
+                lambda is_on: self._labelling.read_quality(self._assessed_set(), at_equal_length=is_on)
+            )
             self.addWidget(self.quality)
         return self.quality
+
+    def _assessed_set(self) -> LabelDir:
+        return LabelDir(self._labelling.folder / self._assessed[0])
 
     def _connect(self) -> None:
         labelling = self._labelling

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QGridLayout, QPushButton, QScrollArea, QWidget
+from PySide6.QtWidgets import QCheckBox, QFrame, QGridLayout, QPushButton, QScrollArea, QWidget
 
 from workbench import theme
 from workbench.state import figures, quality_words
@@ -31,10 +31,13 @@ BOARD = (
 
 
 class QualityPage(QScrollArea):
-    """Emits `left` when the person is done reading, and `training_wanted` with a method."""
+    """Emits `left` when the person is done reading, `training_wanted` with a method, `settling_wanted`, and
+    `equal_length_wanted` with whether the comparison is to be made as if all answers were as long."""
 
     left = Signal()
     training_wanted = Signal(str)
+    settling_wanted = Signal()
+    equal_length_wanted = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +51,13 @@ class QualityPage(QScrollArea):
         self._headline = label(selectable=True, wrap=True)
         self._train = training_button()
         self._train.menu().triggered.connect(lambda action: self.training_wanted.emit(action.data()))
+        self.settle = QPushButton()
+        self.settle.clicked.connect(self.settling_wanted)
+        self.equal_length = QCheckBox("At equal length")
+        self.equal_length.setToolTip("Take off what longer answers win by their length alone")
+        self.equal_length.clicked.connect(self.equal_length_wanted)
         self._preferred = label(role="title", selectable=True, wrap=True)
+        self._compared = label(role="muted", selectable=True, wrap=True)
         self._board = PlainTable("Models, the strongest first", BOARD)
         self._comparison = card()
         self._measures = QGridLayout()
@@ -63,11 +72,15 @@ class QualityPage(QScrollArea):
     def show_quality(self, name: str, found: Quality) -> None:
         self._title.setText(name)
         self._shown = found
-        said = [quality_words.headline(found), quality_words.drift(found), quality_words.order(found)]
+        said = [quality_words.headline(found), quality_words.drift(found)]
         self._headline.setText("  ".join(part for part in said if part))
         self._train.setEnabled(found.judgements > 0)
+        self.settle.setText(quality_words.to_settle(found))
+        self.settle.setVisible(bool(self.settle.text()))
         self._show_measures(quality_words.rows(found))
         self._show_comparison(found.comparison)
+        self._compared.setText(quality_words.how_compared(found))
+        self._compared.setVisible(bool(self._compared.text()))
         self.scale.show_counts(found.scale)
         self._bars.setVisible(any(found.scale))  # only a pair is judged on the scale
         self.leaning.setVisible(found.leaned_left.size > 0)
@@ -103,6 +116,7 @@ class QualityPage(QScrollArea):
 
     def _show_comparison(self, found: Comparison | None) -> None:
         self._comparison.setVisible(found is not None)
+        self.equal_length.setChecked(found is not None and found.is_at_equal_length)
         self._preferred.setText(quality_words.preferred(found) if found is not None else "")
         places: list[Place] = found.board if found is not None else []
         self._board.setVisible(bool(places))
@@ -125,7 +139,7 @@ class QualityPage(QScrollArea):
         self._link.reset()
 
     def _lay_out(self) -> None:
-        top = row(self._title, None, self._train, self._back)
+        top = row(self._title, None, self.settle, self._train, self._back)
         measures = card()
         self._measures.setHorizontalSpacing(theme.SPACE[4])
         self._measures.setVerticalSpacing(theme.SPACE[3])
@@ -133,7 +147,9 @@ class QualityPage(QScrollArea):
         self._measures.setColumnStretch(3, 2)
         self._measures.setColumnStretch(4, 5)
         measures.setLayout(self._measures)
-        compared = column(label("Which model is preferred", "muted"), self._preferred, self._board, space=1)
+        heading = row(label("Which model is preferred", "muted"), None, self.equal_length)
+        compared = column(self._preferred, self._compared, self._board, space=1)
+        compared.insertLayout(0, heading)
         compared.setContentsMargins(theme.SPACE[5], theme.SPACE[3], theme.SPACE[5], theme.SPACE[3])
         self._comparison.setLayout(compared)
         self._bars.setLayout(column(label("How often each key", "muted"), self.scale, margin=3))

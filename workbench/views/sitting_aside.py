@@ -15,6 +15,7 @@ What = Literal["", "guideline", "pause", "done"]
 TITLES: dict[What, str] = {"guideline": "Guideline", "pause": "Paused", "done": "Done"}
 PAUSED = "The clock stands still and the answers are covered. The same key goes on."
 DONE = "Every pair is judged. Undo still goes back as far as you like."
+NO_DISAGREEMENT = "No two people say the opposite of an item, or all of that is settled. The same key goes back."
 WAITING = "There is no pair yet. Those that are being written will appear by themselves."
 
 
@@ -51,7 +52,8 @@ class SittingAside(QFrame):
         self._file.setVisible(what == "guideline")
         self._quality.setVisible(is_done)
         self._train.setVisible(is_done)
-        self._title.setText(TITLES.get(what, "") if is_done or what != "done" else "Nothing to judge yet")
+        empty = "No disagreement is left" if opened.sitting.is_settling else "Nothing to judge yet"
+        self._title.setText(TITLES.get(what, "") if is_done or what != "done" else empty)
         self._text.setText(_words(what, opened))
 
     @property
@@ -64,4 +66,6 @@ def _words(what: What, opened: Opened) -> str:
         return opened.guideline or f"Nothing was written down yet; {opened.label_dir.guideline} is the place for it."
     if what == "pause":
         return PAUSED
+    if opened.sitting.is_settling:
+        return NO_DISAGREEMENT
     return DONE if opened.sitting.progress.done else WAITING

@@ -104,6 +104,7 @@ class SittingView(QWidget):
             "difference": self._toggle_difference,
             "markdown": self._toggle_markdown,
             "guideline": lambda _: self._show_aside("" if self.aside.what == "guideline" else "guideline"),
+            "settle": lambda _: labelling.toggle_settling(),
             "pause": lambda _: labelling.toggle_pause(),
         }
         self._dim = QTimer(self, singleShot=True, interval=LIT_MS)
@@ -125,7 +126,8 @@ class SittingView(QWidget):
         self._show_turn(opened)
         if event.what in ("judged", "undone", "redone"):
             self._light(event.judgement, event.what)
-            self._saved.show_word("saved" if event.what == "judged" else event.what)
+            word = "saved" if event.what == "judged" else event.what
+            self._saved.show_word(f"{word}: {event.revealed}" if event.revealed else word)
 
     def show_failure(self, sentence: str) -> None:
         """The pair stays; this says why."""
@@ -251,7 +253,8 @@ class SittingView(QWidget):
     def _show_turn(self, opened: Opened) -> None:
         sitting, turn = opened.sitting, opened.sitting.turn
         self._question.setText(sitting.settings.question)
-        self._facts.setText(standing(sitting.progress))
+        facts = standing(sitting.progress)
+        self._facts.setText(f"settling disagreements   ·   {facts}" if sitting.is_settling else facts)
         self._set_groups([])
         self.note.hide()
         self._show_aside("" if turn is not None else "done")
