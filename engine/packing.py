@@ -1,7 +1,7 @@
-"""Batches without padding, in which two answers to one prompt share it: every token is computed once.
+"""Batches without padding, in which the answers to one prompt share it: every token is computed once.
 
 All layers but attention work token by token, so they are given the tokens of a batch in one line, (1, N). Attention
-spreads the line's queries, keys and values over ordinary right-padded rows, a shared prompt over both rows it begins,
+spreads the line's queries, keys and values over ordinary right-padded rows, a shared prompt over all rows it begins,
 works causally within each row, and takes every token's result back into the line once. What a token sees is what it
 sees in a row of its own, so this is exact; a model is given lines only after it has read a few rows alike both ways.
 """
@@ -25,17 +25,22 @@ class Line(NamedTuple):
     """How right-padded rows, (B, T), and the line of their N tokens belong together.
 
     places: (B, T), where each token of the rows stands in the line; 0 for padding. first: (N,), where each token of the
-    line stands first in the rows, flattened to B T. again: (S,), where tokens of the line stand for the second time in
-    the rows; again_in_line: (S,), where these stand in the line.
+    line stands first in the rows, flattened to B T. again: where tokens of the line stand for the second time in the
+    rows, for the third time, and so on, each (S,); again_in_line: where these stand in the line, likewise.
     """
 
     places: Tensor
     first: Tensor
-    again: Tensor
-    again_in_line: Tensor
+    again: tuple[Tensor, ...]
+    again_in_line: tuple[Tensor, ...]
 
     def to(self, device: torch.device) -> "Line":
-        return Line(*(tensor.to(device, non_blocking=True) for tensor in self))
+        again, again_in_line = (
+            tuple(tensor.to(device, non_blocking=True) for tensor in tensors)
+            for tensors in (self.again, self.again_in_line)
+        )
+        places, first = (tensor.to(device, non_blocking=True) for tensor in (self.places, self.first))
+        return Line(places, first, again, again_in_line)
 
 
 def line_up(is_token: Tensor, shared: Sequence[int]) -> Line:
@@ -44,16 +49,41 @@ def line_up(is_token: Tensor, shared: Sequence[int]) -> Line:
 
     is_token: (B, T), False for padding. shared may be empty: then every token stands once.
     """
-    half = len(is_token) - len(shared)
-    is_shared = torch.zeros_like(is_token)
-    for row, count in enumerate(shared, start=half):
-        is_shared[row, :count] = True
+    first = range(len(is_token) - len(shared))
+    return line_up_groups(is_token, [*(0 for _ in first), *shared], [*first, *range(len(shared))])
+
+
+def line_up_groups(is_token: Tensor, shared: Sequence[int], leaders: Sequence[int]) -> Line:
+    """The line of rows of which several begin alike: the first `shared[i]` tokens of row i are those of row leaders[i].
+
+    is_token: (B, T), False for padding. A row that shares nothing, as a leader must, has shared[i] = 0.
+    """
+    device = is_token.device
+    is_shared = is_token & (
+        torch.arange(is_token.shape[1], device=device) < torch.tensor(shared, device=device).unsqueeze(1)
+    )
     is_first = is_token & ~is_shared
     places = (is_first.flatten().cumsum(0) - 1).view(is_first.shape).masked_fill(~is_token, 0)
-    if shared:
-        places[half:] = torch.where(is_shared[half:], places[:half], places[half:])
-    first, again = (mask.flatten().nonzero().squeeze(1) for mask in (is_first, is_shared))
-    return Line(places, first, again, places[is_shared])
+    places = torch.where(is_shared, places[torch.tensor(leaders, device=device)], places)
+    # A place in the line is written once in each turn, so that adding them up has one order.
+    turns = torch.tensor(_turns(shared, leaders), device=device).unsqueeze(1)
+    again = [is_shared & (turns == turn) for turn in range(1, int(turns.max()) + 1)]
+    return Line(
+        places,
+        first=is_first.flatten().nonzero().squeeze(1),
+        again=tuple(mask.flatten().nonzero().squeeze(1) for mask in again),
+        again_in_line=tuple(places[mask] for mask in again),
+    )
+
+
+def _turns(shared: Sequence[int], leaders: Sequence[int]) -> list[int]:
+    """For each row the how manieth it is to share its leader's beginning; 0 where it shares nothing."""
+    seen: dict[int, int] = {}
+    turns = []
+    for count, leader in zip(shared, leaders, strict=True):
+        seen[leader] = seen.get(leader, 0) + bool(count)
+        turns.append(seen[leader] if count else 0)
+    return turns
 
 
 def line_inputs(line: Line, input_ids: Tensor, is_token: Tensor) -> dict[str, Any]:
@@ -119,9 +149,8 @@ class _Spread(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         line, flat = ctx.line, gradient.reshape(-1, *gradient.shape[2:])
         once = flat.index_select(0, line.first)
-        once.index_copy_(
-            0, line.again_in_line, once.index_select(0, line.again_in_line) + flat.index_select(0, line.again)
-        )
+        for rows, places in zip(line.again, line.again_in_line, strict=True):
+            once.index_copy_(0, places, once.index_select(0, places) + flat.index_select(0, rows))
         return once, None
 
 
@@ -143,7 +172,7 @@ class _Collect(torch.autograd.Function):
 def reads_lines(backbone: nn.Module) -> bool:
     """Whether a backbone gives the same hidden states for a line as for rows; if so, it is made ready to.
 
-    Tried with three rows of which two begin alike. Attention that is not PyTorch's, looks through a window, or goes
+    Tried with rows of which some begin alike. Attention that is not PyTorch's, looks through a window, or goes
     past the interface, and layers that carry something along the line, are told apart by that.
     """
     config: Any = getattr(backbone, "config", None)

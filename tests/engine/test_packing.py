@@ -12,7 +12,7 @@ from engine.data.chat import Example
 from engine.data.preferences import Pair
 from engine.logprobs import Rows, TokenScorer
 from engine.methods.dpo import dpo
-from engine.packing import IMPLEMENTATION, Line, line_up
+from engine.packing import IMPLEMENTATION, Line, line_up, line_up_groups
 from tests.tiny import FAMILIES, bench_of, random_ids, rows_of, tiny_model, tiny_policy, with_lora
 
 PROMPTS = [random_ids(9, seed=1), random_ids(2, seed=3), random_ids(1, seed=5)]
@@ -35,8 +35,8 @@ def test_a_line_holds_each_shared_prompt_once_and_no_padding() -> None:
     line = line_up(is_token, [2, 1])  # row 2 begins as row 0 does, row 3 as row 1
     assert line.first.tolist() == [0, 1, 2, 3, 4, 5, 10, 13, 14]
     assert line.places.tolist() == [[0, 1, 2, 3], [4, 5, 0, 0], [0, 1, 6, 0], [4, 7, 8, 0]]
-    assert line.again.tolist() == [8, 9, 12]
-    assert line.again_in_line.tolist() == [0, 1, 4]
+    assert [again.tolist() for again in line.again] == [[8, 9, 12]]
+    assert [again.tolist() for again in line.again_in_line] == [[0, 1, 4]]
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,23 @@ def test_a_line_is_scored_as_its_rows_are_gradients_included(family: str, lora: 
     found, given = scores_and_gradients(model, ROWS, line_up(ROWS.is_token, shared))
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=2e-6)
     assert given.keys() == wanted.keys()
+    largest = max(float(gradient.abs().max()) for gradient in wanted.values())
+    assert max(float((given[name] - wanted[name]).abs().max()) for name in wanted) < 1e-6 * largest
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_groups_that_share_their_prompts_are_scored_as_rows_gradients_included(family: str) -> None:
+    """Three answers to a prompt, one to the next, two to a third; of each group the prompt stands once."""
+    asked = [PROMPTS[index] for index in (0, 0, 0, 1, 2, 2)]
+    rows = rows_of([*zip(asked, [*CHOSEN, *REJECTED], strict=True)])
+    line = line_up_groups(rows.is_token, [0, 9, 9, 0, 0, 1], [0, 0, 0, 3, 4, 4])
+    assert len(line.first) == sum(map(len, [*PROMPTS, *CHOSEN, *REJECTED]))
+    assert [len(again) for again in line.again] == [9 + 1, 9]
+    model = tiny_model(family)
+    expected, wanted = scores_and_gradients(model, rows, None)
+    assert TokenScorer(model).reads_lines()
+    found, given = scores_and_gradients(model, rows, line)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=2e-6)
     largest = max(float(gradient.abs().max()) for gradient in wanted.values())
     assert max(float((given[name] - wanted[name]).abs().max()) for name in wanted) < 1e-6 * largest
 
