@@ -159,8 +159,9 @@ def _one_step(
     on_nan: OnNan,
 ) -> dict[str, float]:
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    tally, tokens = Tally(), 0
+    tally, tokens, learning = Tally(), 0, 0.0
     for update in method.batches(step):
+        started = time.perf_counter()
         tally.add(update.values)
         tokens += update.tokens
         last = len(update.micro_batches) - 1
@@ -183,7 +184,8 @@ def _one_step(
         else:
             optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    tally.add({"step_tokens": Mean(tokens, 1 / accelerator.num_processes)})
+        learning += time.perf_counter() - started
+    tally.add({"step_tokens": Mean(tokens, 1 / accelerator.num_processes), "timing/train": Mean(learning, 1)})
     means = tally.means(accelerator)
     progress.tokens += round(means["step_tokens"])
     left_out = {"skipped_updates": float(progress.skipped)} if on_nan == "skip" else {}

@@ -1,6 +1,6 @@
 """Faults of a preset that take two settings to see, a section at a time; preset.py knows which method has which."""
 
-from engine.contract import faults, settings
+from engine.contract import faults, online_settings, settings
 from engine.contract.faults import Fault
 from engine.contract.metrics import describe
 
@@ -92,4 +92,31 @@ def of_dpo(own: settings.Dpo, training: settings.Training) -> list[Fault]:
         if size == "auto" or size < training.batch_size:
             remedy = f"set it to training.batch_size, {training.batch_size}"
             found.append(Fault(("training", "micro_batch_size"), str(size), problem, remedy))
+    return found
+
+
+def of_grpo(own: online_settings.Grpo, rollout: online_settings.Rollout) -> list[Fault]:
+    """Faults of choices that leave nothing to learn from, or that one another takes the sense of."""
+    found = []
+    if rollout.completions_per_prompt < 2 and (own.baseline in ("group", "leave_one_out") or own.leave_out_alike):
+        problem, remedy = "leaves nothing to compare with", "use 2 or more, or grpo.baseline batch"
+        found.append(Fault(("rollout", "completions_per_prompt"), "1", problem, remedy))
+    if rollout.completions_per_prompt < 2 and own.baseline in ("batch", "none") and own.scale_advantages == "group":
+        problem, remedy = "has no spread where a prompt has one answer", "use batch, advantages or none"
+        found.append(Fault(("grpo", "scale_advantages"), "group", problem, remedy))
+    if own.clip == "one_sided" and own.cap is None:
+        found.append(Fault(("grpo", "cap"), "null", "is what one_sided clips at, and missing", "try 5"))
+    if own.clip == "gamma" and own.ratio != "answer":
+        found.append(
+            Fault(("grpo", "ratio"), own.ratio, "is no weight of the whole answer, as gamma asks", "use answer")
+        )
+    if own.beta and own.kl == "k1" and own.kl_in == "loss" and not own.kl_correction:
+        problem = "has a gradient that is zero in expectation"
+        found.append(Fault(("grpo", "kl"), "k1", problem, "use k2 or k3, kl_correction, or grpo.kl_in reward"))
+    if own.refill and not own.leave_out_alike:
+        problem, remedy = "has nothing to take the place of", "set grpo.leave_out_alike to true"
+        found.append(Fault(("grpo", "refill"), str(own.refill), problem, remedy))
+    if own.interrupt_with is not None and own.leave_out_truncated:
+        problem = "says what to do with answers that reach their limit, and so does interrupt_with"
+        found.append(Fault(("grpo", "leave_out_truncated"), "true", problem, "choose one of them"))
     return found

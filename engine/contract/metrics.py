@@ -22,6 +22,8 @@ class Metric:
 
 SCHULMAN_KL = "Schulman 2020, Approximating KL Divergence, k3"
 GRPO = "Shao et al. 2024, arXiv:2402.03300"
+DAPO = "Yu et al. 2025, arXiv:2503.14476"
+SCALE_RL = "Khatri et al. 2025, arXiv:2510.13786"
 OUYANG = "Ouyang et al. 2022, arXiv:2203.02155"
 DPO = "Rafailov et al. 2023, arXiv:2305.18290"
 ORPO = "Hong et al. 2024, arXiv:2403.07691"
@@ -47,13 +49,28 @@ CATALOGUE: dict[str, Metric] = {
         "KL to reference",
         "nats a token",
         "none",
-        "mean over tokens of exp(d) - 1 - d, d = ref - policy",
+        "mean over tokens of exp(d) - 1 - d, d = ref - policy, or as grpo.kl says",
         SCHULMAN_KL,
     ),
     "policy_loss": Metric("Policy loss", "", "none", "clipped surrogate, without the KL term", GRPO),
     "clip_ratio/region_mean": Metric("Clipped tokens", "", "none", "share of tokens whose ratio left the trust region"),
     "clip_ratio/low_mean": Metric("Clipped below", "", "none", "share of tokens clipped at 1 - epsilon"),
     "clip_ratio/high_mean": Metric("Clipped above", "", "none", "share of tokens clipped at 1 + epsilon_high"),
+    "clip_ratio/low_min": Metric("Least clipped below", "", "none", "share of the answer that was clipped least"),
+    "clip_ratio/high_max": Metric("Most clipped above", "", "none", "share of the answer that was clipped most"),
+    "advantages/std": Metric("Spread of advantages", "", "none", "over all answers that are learned from"),
+    "advantages/min": Metric("Lowest advantage"),
+    "advantages/p10": Metric("Advantage, a tenth", "", "none", "a tenth of the answers are below"),
+    "advantages/p50": Metric("Advantage, median", "", "none", "half of the answers are below"),
+    "advantages/p90": Metric("Advantage, nine tenths", "", "none", "nine tenths of the answers are below"),
+    "advantages/max": Metric("Highest advantage"),
+    "dynamic_sampling/turns": Metric(
+        "Sampling turns", "", "down", "how often prompts were sampled until enough told their answers apart", DAPO
+    ),
+    "dynamic_sampling/kept": Metric(
+        "Share of the batch filled", "", "up", "prompts learned from, of those that a step is to have", DAPO
+    ),
+    "prompts/retired": Metric("Retired prompts", "prompts", "none", "mastered, and asked no more", SCALE_RL),
     "ratio/max_error": Metric(
         "Ratio self-check",
         "",
@@ -63,6 +80,13 @@ CATALOGUE: dict[str, Metric] = {
     "completions/mean_length": Metric("Length", "tokens", "none", "mean length of the sampled answers"),
     "completions/min_length": Metric("Shortest answer", "tokens"),
     "completions/max_length": Metric("Longest answer", "tokens"),
+    "completions/length/p10": Metric("Length, a tenth", "tokens", "none", "a tenth of the answers are shorter"),
+    "completions/length/p50": Metric("Length, median", "tokens", "none", "half of the answers are shorter"),
+    "completions/length/p90": Metric("Length, nine tenths", "tokens", "none", "nine tenths of the answers are shorter"),
+    "completions/mean_terminated_length": Metric("Length of finished answers", "tokens", "none", "those not truncated"),
+    "completions/interrupted_ratio": Metric(
+        "Interrupted", "", "down", "share of answers that were brought to an end by a phrase", SCALE_RL
+    ),
     "completions/clipped_ratio": Metric("Truncated", "", "down", "share of answers that ran into max_new_tokens"),
     "rewards/accuracies": Metric("Pairs in order", "", "up", "share of pairs whose chosen answer has more reward", DPO),
     "rewards/margins": Metric("Reward margin", "", "up", "mean reward of chosen less rejected answers", DPO),
@@ -89,12 +113,16 @@ CATALOGUE: dict[str, Metric] = {
     "sampled_accuracy": Metric("Sampled accuracy", "", "up", "share of written answers the verifier accepts"),
     "step_time": Metric("Time a step", "s", "down", "wall time of the step"),
     "timing/rollout": Metric("Sampling time", "s", "down", "part of the step spent writing answers"),
+    "timing/reward": Metric("Scoring time", "s", "down", "part of the step spent on rewards"),
+    "timing/reference": Metric("Reference time", "s", "down", "part of the step spent on what the reference thinks"),
     "timing/train": Metric("Training time", "s", "down", "part of the step spent learning from them"),
     "tokens_per_second": Metric("Speed", "tokens/s", "up", "tokens read or written a second"),
     "eval_loss": Metric("Held-out loss", "", "down", "loss on data.eval, which never trains"),
     "eval_perplexity": Metric("Held-out perplexity", "", "down", "exp of the held-out loss"),
     "eval_mean_token_accuracy": Metric("Held-out token accuracy", "", "up"),
     "eval_reward": Metric("Held-out reward", "", "up", "mean reward of answers to data.eval's prompts"),
+    "eval_reward_se": Metric("Its standard error", "", "down", "held-out reward is uncertain by about twice this"),
+    "eval_completions/clipped_ratio": Metric("Held-out truncated", "", "down", "share that ran into max_new_tokens"),
     "eval_entropy": Metric("Held-out entropy", "nats"),
     "eval_rewards/accuracies": Metric("Held-out pairs in order", "", "up", "as measured on data.eval", DPO),
     "eval_rewards/margins": Metric("Held-out reward margin", "", "up", "as measured on data.eval", DPO),
@@ -173,7 +201,11 @@ _THEN = {
     "orpo": [*_OF_PAIRS, "grad_norm"],
     "simpo": _OF_PAIRS,
     "cpo": [*_OF_PAIRS, "grad_norm"],
-    "grpo": ["loss", "clip_ratio/region_mean", "completions/clipped_ratio", "reward_std", "ratio/max_error"],
+    "grpo": [
+        *("eval_reward", "eval_reward_se", "loss", "clip_ratio/region_mean", "completions/clipped_ratio", "reward_std"),
+        *("advantages/std", "advantages/p10", "advantages/p90", "completions/length/p90", "ratio/max_error"),
+        *("dynamic_sampling/turns", "timing/rollout", "timing/train"),
+    ],
 }
 
 #: The metric that a run list draws small and a terminal shows first.

@@ -42,15 +42,88 @@ class Length(BaseModel, **STRICT):
     target: int = setting(help="full reward up to this length, falling to 0 at twice it", unit="tokens", ge=1)
 
 
-Reward = Annotated[Verifier | ExactMatch | Pattern | Length, Field(discriminator="kind")]
+class Overlong(BaseModel, **STRICT):
+    kind: Literal["overlong"]
+    weight: float = setting(1.0, "share in the sum")
+    longest: int = setting(help="-1 from this length on", unit="tokens", ge=1)
+    buffer: int = setting(help="falling from 0 to that over so many tokens before it", unit="tokens", ge=1)
+
+
+Reward = Annotated[Verifier | ExactMatch | Pattern | Length | Overlong, Field(discriminator="kind")]
 
 
 class Grpo(BaseModel, **STRICT):
     beta: float = setting(0.04, "pull back to the reference model (KL weight); 0 = none", unit="1/nat", main=True, ge=0)
-    epsilon: float = setting(0.2, "how far a token's probability ratio may fall before it stops counting", gt=0, lt=1)
-    epsilon_high: float | None = setting(None, "how far it may rise; empty = epsilon", gt=0)
-    scale_advantages: Literal["group", "batch", "none"] = setting(
-        "group", "divide advantages by the spread of rewards of a prompt, of the batch, or not at all"
+    kl_in: Literal["loss", "reward"] = setting(
+        "loss", "where the pull acts: on each token in the loss, or on the whole answer in its reward"
+    )
+    kl: Literal["k1", "k2", "k3"] = setting("k3", "estimator of the KL divergence (Schulman 2020); k1 may be negative")
+    kl_correction: bool = setting(
+        True, "weigh the KL term by the probability ratio (DeepSeek-V3.2)", needs="kl_in=loss"
+    )
+    baseline: Literal["group", "leave_one_out", "batch", "none"] = setting(
+        "group",
+        "what a reward is compared with: the mean of its prompt, of the prompt's others (RLOO), of the batch, 0",
+    )
+    scale_advantages: Literal["group", "batch", "advantages", "none"] = setting(
+        "group",
+        "divide advantages by the spread of rewards of the prompt, of the batch, by their own in the batch, or not",
+    )
+    ratio: Literal["token", "sequence", "sequence_token", "answer"] = setting(
+        "token",
+        "what new and old policy are compared by: each token, the answer's mean token (GSPO; sequence_token with each"
+        " token's own gradient), or the whole answer (RLOO)",
+    )
+    clip: Literal["two_sided", "one_sided", "soft", "gamma", "none"] = setting(
+        "two_sided",
+        "how the ratio is kept near 1: PPO's clipping, a capped weight (CISPO), a soft gate (SAPO), a gamma weight of"
+        " the whole answer (VESPO), or not at all",
+    )
+    epsilon: float = setting(
+        0.2, "how far a probability ratio may fall before it stops counting", needs="clip=two_sided", gt=0, lt=1
+    )
+    epsilon_high: float | None = setting(
+        None, "how far it may rise; empty = epsilon (DAPO takes 0.28)", needs="clip=two_sided", gt=0
+    )
+    cap: float | None = setting(
+        None,
+        "largest ratio that counts: of one_sided for every token (5 is usual), of two_sided where the advantage is"
+        " negative (dual clip)",
+        needs="clip=two_sided|one_sided",
+        gt=1,
+    )
+    gate_up: float = setting(1.0, "steepness of the gate for answers above the baseline", needs="clip=soft", gt=0)
+    gate_down: float = setting(1.05, "steepness of the gate for the others", needs="clip=soft", gt=0)
+    aggregation: Literal["token", "sequence", "prompt", "constant"] = setting(
+        "token",
+        "what counts alike in the loss: tokens (DAPO), answers (GRPO), prompts (ScaleRL), or tokens of answers taken to"
+        " be of one length (Dr. GRPO)",
+    )
+    constant_length: int | None = setting(
+        None, "that length; empty = rollout.max_new_tokens", unit="tokens", needs="aggregation=constant", ge=1
+    )
+    leave_out_alike: bool = setting(False, "leave out prompts whose answers all scored alike, in every count")
+    refill: int = setting(
+        0,
+        "sample other prompts in place of those left out, at most so many times a step (DAPO's dynamic sampling)",
+        needs="leave_out_alike",
+        ge=0,
+        le=64,
+    )
+    retire_at: float | None = setting(
+        None,
+        "sample a prompt no more once the mean reward of its answers has reached this (ScaleRL: 0.9); empty = never",
+    )
+    leave_out_truncated: bool = setting(False, "learn nothing from answers that ran into rollout.max_new_tokens")
+    interrupt_with: str | None = setting(
+        None,
+        "text put after an answer that ran into rollout.max_new_tokens, so that it comes to an end; not learned",
+        min_length=1,
+    )
+    interrupt_tokens: int = setting(
+        32, "tokens it may then go on for", unit="tokens", needs="interrupt_with", ge=1, le=100_000
+    )
+    float32_head: bool = setting(
+        False, "compute logits in float32 where the model computes in less, when sampling and when learning (ScaleRL)"
     )
     iterations: int = setting(1, "passes over each batch of answers", ge=1, le=64)
-    kl_correction: bool = setting(True, "weigh the KL term by the probability ratio (DeepSeek-V3.2)")

@@ -237,9 +237,6 @@ def _crossed(preset: Preset) -> list[Fault]:
     if model.reference is not None and not _compares(preset):
         problem, remedy = "is compared with by nothing in this preset", "leave it empty"
         found.append(Fault(("model", "reference"), model.reference, problem, remedy))
-    if isinstance(preset, GrpoPreset) and preset.rollout.completions_per_prompt < 2:
-        remedy = "use 2 or more"
-        found.append(Fault(("rollout", "completions_per_prompt"), "1", "leaves nothing to compare with", remedy))
     return [*found, *crossed.of_early_stopping(training, preset.data), *_crossed_method(preset)]
 
 
@@ -248,6 +245,8 @@ def _crossed_method(preset: Preset) -> list[Fault]:
     match preset:
         case RewardModelPreset():
             return crossed.of_reward_model(preset.model.adapter, preset.reward_model)
+        case GrpoPreset():
+            return crossed.of_grpo(preset.grpo, preset.rollout)
         case DpoPreset():
             return crossed.of_dpo(preset.dpo, preset.training)
         case CpoPreset() if preset.cpo.label_smoothing and preset.cpo.loss != "sigmoid":

@@ -10,6 +10,19 @@
 | simpo | Meng et al. 2024, arXiv:2405.14734, eq. 6 | none |
 | cpo | Xu et al. 2024, arXiv:2401.08417, eq. 5 | hinge and ipo in place of its loss, as in TRL |
 | grpo | Shao et al. 2024, arXiv:2402.03300, eq. 3 | mean over tokens (DAPO, 2503.14476, eq. 12); KL times the ratio |
+
+Relatives of GRPO are choices of its section, each with a preset that spells them out:
+
+| preset | paper | where we depart |
+|---|---|---|
+| reinforce_pp | Hu 2025, arXiv:2501.03262 | the whole answer's KL is taken off its reward, not from each token on |
+| rloo | Ahmadian et al. 2024, arXiv:2402.14740 | none |
+| dr_grpo | Liu et al. 2025, arXiv:2503.20783 | none |
+| dapo | Yu et al. 2025, arXiv:2503.14476 | refills are bounded; a step short of prompts learns from those it has |
+| gspo | Zheng et al. 2025, arXiv:2507.18071 | none |
+| sapo | arXiv:2511.20347 | none |
+| vespo | arXiv:2602.10693 | none |
+| scalerl | Khatri et al. 2025, arXiv:2510.13786 | sampling and learning take turns; nothing samples ahead |
 """
 
 from collections.abc import Callable

@@ -7,14 +7,19 @@ import torch
 
 from engine.contract.rollouts import Completion
 from engine.data.sources import Row
+from engine.group_advantages import is_alike
 from engine.methods.bench import Bench
 from engine.rewards import Reward
 from engine.rollout.protocol import Answer
-from engine.tally import Mean, Peak, Values
+from engine.tally import Least, Mean, Peak, Values
 
 
 class Sampled(NamedTuple):
-    """One answer, what it was worth, and how much better than its group that is."""
+    """One answer, what it was worth, and how much better than expected that is.
+
+    weight: what each of its tokens counts in the step's loss. forced: which of its tokens were put there, not drawn.
+    reference: log-probabilities of those drawn under the reference, nats; empty where it was not asked.
+    """
 
     row: Row
     prompt: list[int]
@@ -22,21 +27,30 @@ class Sampled(NamedTuple):
     text: str
     reward: Reward
     advantage: float
+    weight: float = 0.0
+    forced: range = range(0)
+    reference: Sequence[float] = ()
+
+    def drawn(self, values: Sequence[float]) -> list[float]:
+        """Of one value a token of the answer those of the tokens that were drawn."""
+        return [value for index, value in enumerate(values) if index not in self.forced]
+
+    def whole(self, values: Sequence[float]) -> list[float]:
+        """The reverse: a value for each token, 0 where it was put there."""
+        given = iter(values)
+        return [0.0 if index in self.forced else next(given) for index in range(len(self.answer.ids))]
 
 
 def told(sampled: Sequence[Sampled], per_prompt: int) -> Values:
     """What a step's answers say in sum, under TRL's names."""
     totals = torch.tensor([s.reward.total for s in sampled]).view(-1, per_prompt)
-    spreads = totals.std(dim=1)
-    lengths = [len(s.answer.ids) for s in sampled]
+    spreads = totals.std(dim=1, correction=min(1, per_prompt - 1))
     count = len(sampled)
     values: Values = {
         "reward": Mean(float(totals.sum()), count),
         "reward_std": Mean(float(spreads.sum()), len(spreads)),
-        "frac_reward_zero_std": Mean(float((spreads < 1e-8).sum()), len(spreads)),
-        "completions/mean_length": Mean(float(sum(lengths)), count),
-        "completions/max_length": Peak(float(max(lengths))),
-        "completions/clipped_ratio": Mean(float(sum(s.answer.finish == "length" for s in sampled)), count),
+        "frac_reward_zero_std": Mean(float(is_alike(totals).sum()), len(spreads)),
+        **_lengths(sampled),
     }
     for name in sampled[0].reward.parts:
         part = torch.tensor([s.reward.parts[name] for s in sampled])
@@ -45,15 +59,25 @@ def told(sampled: Sequence[Sampled], per_prompt: int) -> Values:
     return values
 
 
-def record(bench: Bench, step: int, kept: Sequence[Sampled], reference_logps: Sequence[float], per_prompt: int) -> None:
-    """Keep answers in rollouts.jsonl with what is known of each token.
+def _lengths(sampled: Sequence[Sampled]) -> Values:
+    """How long the answers are, and how many did not come to an end."""
+    lengths = [len(s.answer.ids) for s in sampled]
+    terminated = [len(s.answer.ids) for s in sampled if s.answer.finish != "length"]
+    return {
+        "completions/mean_length": Mean(float(sum(lengths)), len(lengths)),
+        "completions/min_length": Least(float(min(lengths))),
+        "completions/max_length": Peak(float(max(lengths))),
+        "completions/clipped_ratio": Mean(float(len(lengths) - len(terminated)), len(lengths)),
+        "completions/mean_terminated_length": Mean(float(sum(terminated)), len(terminated)),
+    }
 
-    reference_logps: flat, one entry per token of the answers in their order; empty where there is no reference.
-    """
+
+def record(bench: Bench, step: int, kept: Sequence[Sampled], per_prompt: int) -> None:
+    """Keep answers in rollouts.jsonl with what is known of each token."""
     decode = bench.policy.tokenizer.decode
-    completions, at = [], 0
+    completions = []
     for index, s in enumerate(kept):
-        mine, at = list(reference_logps[at : at + len(s.answer.ids)]), at + len(s.answer.ids)
+        reference = s.whole(s.reference) if s.reference else []
         completions.append(
             Completion(
                 step=step,
@@ -64,12 +88,12 @@ def record(bench: Bench, step: int, kept: Sequence[Sampled], reference_logps: Se
                 reward=s.reward.total,
                 parts=s.reward.parts,
                 advantage=s.advantage,
-                kl=sum(p - q for p, q in zip(s.answer.logps, mine, strict=False)) if mine else None,
+                kl=sum(p - q for p, q in zip(s.answer.logps, reference, strict=False)) if reference else None,
                 finish=s.answer.finish,
                 tokens=[decode([token]) for token in s.answer.ids],
                 token_ids=s.answer.ids,
                 logps=s.answer.logps,
-                reference_logps=mine,
+                reference_logps=reference,
             )
         )
     bench.reporter.completions(step, completions)

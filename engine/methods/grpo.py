@@ -1,27 +1,36 @@
-"""Group-relative policy optimisation: sample several answers to a prompt, make likelier those that beat their group."""
+"""Group-relative policy optimisation: sample several answers to a prompt, make likelier those that beat their group.
 
-import time
+Its relatives are the same page with other choices: RLOO, REINFORCE++, Dr. GRPO, DAPO, GSPO, CISPO, SAPO, ScaleRL. What
+is chosen stands in the preset; groups.py judges the answers, policy_losses.py has the loss.
+"""
+
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import torch
-from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from engine.advantages import group_relative_advantages
+from engine.contract.online_settings import Grpo
 from engine.contract.preset import GrpoPreset
-from engine.data.batching import micro_batches, mix, pad_rows, rows_of_step
+from engine.data.batching import micro_batches, mix, pad_rows
 from engine.data.chat import Example
-from engine.data.sources import Row, Table
-from engine.logprobs import Rows
+from engine.data.sources import Table
+from engine.float32_head import head_in_float32
+from engine.logprobs import Rows, TokenScores
 from engine.loop import Material, Method, Update
-from engine.methods.answers import Sampled, record, told
+from engine.methods.alarms import Alarms
+from engine.methods.answers import Sampled, record
 from engine.methods.bench import Bench, is_due
+from engine.methods.groups import Groups
+from engine.methods.interruption import Interruption
+from engine.methods.pairs import all_read_lines
 from engine.modes import without_dropout
-from engine.policy_losses import grpo_loss
-from engine.rewards import Answered, RewardSum
-from engine.tally import Mean, Peak, Tally, Values
+from engine.packing import Line, line_up_groups
+from engine.policy_losses import Objective, PolicyLoss, by_answer, policy_loss
+from engine.rewards import Answered
+from engine.tally import Least, Mean, Peak, Tally, Values
 
 #: Held-out prompts answered each time data.eval is measured.
 EVAL_PROMPTS = 128
@@ -30,175 +39,243 @@ LOOKED_AT = 1000
 
 
 class GrpoBatch(NamedTuple):
-    """Flat vectors have one entry per answer token, (N,), rows in order.
+    """Flat vectors have one entry per answer token that was drawn, (N,), rows in order.
 
-    old_logps: of the policy that sampled; None while that is the policy that learns.
-    normaliser: answer tokens of the whole update, over all its micro-batches and processes.
+    line: the rows with each group's prompt once, where the model reads that. lengths: (B,), drawn tokens of each row.
+    weights: what a token counts in the loss of the whole step. old_logps: of the policy that sampled; None while that
+    is the policy that learns. sampler_logps: as the sampler knew them.
     """
 
     rows: Rows
+    line: Line | None
+    lengths: Tensor
     advantages: Tensor
+    weights: Tensor
     old_logps: Tensor | None
     reference_logps: Tensor | None
     sampler_logps: Tensor
-    normaliser: float
 
 
 def grpo(preset: GrpoPreset, bench: Bench) -> Method:
-    """The batches, the loss and the measures of GRPO (Shao et al. 2024, arXiv:2402.03300)."""
+    """The batches, the loss and the measures of GRPO (Shao et al. 2024, arXiv:2402.03300) and its relatives."""
     training, how, own = preset.training, preset.rollout, preset.grpo
-    reward = bench.reward(preset.rewards)
-    # Dropout would make the policy that samples another one than the policy that learns.
-    without_dropout(bench.policy.model)
+    reward, objective = bench.reward(preset.rewards), objective_of(own)
+    _make_ready(own, bench)
+    laid_out = Layout(preset, bench, in_lines=all_read_lines(bench))
+    compares = own.beta > 0
+    groups = Groups(
+        preset,
+        bench,
+        reward,
+        compared=laid_out.compared if compares and own.kl_in == "reward" else None,
+        interruption=_interruption(preset, bench),
+    )
+    alarms = Alarms(preset, bench)
 
     def batches(step: int) -> Iterator[Update]:
-        started = time.perf_counter()
-        sampled = _sample(preset, bench, reward, _places(preset, bench, step), step=step)
-        sampling_seconds = time.perf_counter() - started
-        normaliser = _sum_over_processes(bench, float(sum(len(s.answer.ids) for s in sampled)))
-        parts = [_tensors(preset, bench, part, normaliser) for part in _cut(preset, sampled)]
-        record(bench, step, sampled[: how.recorded], _flat_reference(parts), how.completions_per_prompt)
-        tokens = sum(len(s.prompt) + len(s.answer.ids) for s in sampled)
-        first = told(sampled, how.completions_per_prompt) | {"timing/rollout": Mean(sampling_seconds, 1)}
+        sampled, values = groups.of_step(step)
+        if compares and own.kl_in == "loss":
+            with groups.timed("reference"):
+                sampled = laid_out.compared(sampled)
+        alarms.look(sampled, values)
+        record(bench, step, sampled[: how.recorded], how.completions_per_prompt)
+        parts = laid_out.batches(sampled)
         if own.iterations > 1:
-            parts = [part._replace(old_logps=_score(bench, bench.bare_scorer, part.rows, preset)) for part in parts]
+            parts = [part._replace(old_logps=laid_out.score(bench.bare_scorer, part.rows, part.line)) for part in parts]
+        values |= groups.timings()
         for iteration in range(own.iterations):
-            yield Update(parts, tokens if iteration == 0 else 0, first if iteration == 0 else {})
+            yield Update(parts, _tokens(sampled) if iteration == 0 else 0, values if iteration == 0 else {})
 
     def loss(batch: GrpoBatch) -> tuple[Tensor, Values]:
-        scores = bench.scorer(batch.rows, how.temperature)
+        scores = bench.scorer(batch.rows, how.temperature, line=batch.line)
         old_logps = scores.logps.detach() if batch.old_logps is None else batch.old_logps
-        result = grpo_loss(
+        result = policy_loss(
             scores.logps,
             old_logps,
-            batch.reference_logps,
             batch.advantages,
-            normaliser=batch.normaliser,
-            epsilon_low=own.epsilon,
-            epsilon_high=own.epsilon_high or own.epsilon,
-            beta=own.beta,
-            kl_correction=own.kl_correction,
+            batch.weights,
+            batch.lengths,
+            objective,
+            reference_logps=batch.reference_logps,
         )
-        count = float(scores.logps.shape[0])
-        is_clipped = result.is_clipped_low | result.is_clipped_high
-        values: Values = {
-            "entropy": Mean(scores.entropy.sum(), count),
-            "policy_loss": Mean(result.policy.sum(), count),
-            "clip_ratio/low_mean": Mean(result.is_clipped_low.float().sum(), count),
-            "clip_ratio/high_mean": Mean(result.is_clipped_high.float().sum(), count),
-            "clip_ratio/region_mean": Mean(is_clipped.float().sum(), count),
-        }
-        if batch.reference_logps is not None:
-            values["kl"] = Mean(result.kl.sum(), count)
-        if batch.old_logps is None:
-            # The sampler and the trainer should be one policy; where they are not, every ratio is off by this much.
-            error = torch.expm1(scores.logps.detach() - batch.sampler_logps).abs().max()
-            values["ratio/max_error"] = Peak(error)
-        return result.share, values
+        return result.share, _told(scores, result, batch, objective)
 
     def measure(step: int) -> dict[str, float]:
         if bench.held_out is None or not is_due(step, training.eval_every, training.steps):
             return {}
-        return _held_out_reward(preset, bench, bench.held_out, reward)
+        return _held_out_reward(groups, bench.held_out)
 
-    return Method(batches, loss, measure, partial(_material, preset, bench, reward))
+    return Method(batches, loss, measure, partial(_material, groups, laid_out))
 
 
-def _material(preset: GrpoPreset, bench: Bench, reward: RewardSum) -> Material:
+def _make_ready(own: Grpo, bench: Bench) -> None:
+    # Dropout would make the policy that samples another one than the policy that learns.
+    without_dropout(bench.policy.model)
+    is_whole = next(bench.policy.model.parameters()).dtype == torch.float32
+    if own.float32_head and not (is_whole and bench.accelerator.mixed_precision == "no"):
+        head_in_float32(bench.policy.model)
+
+
+def objective_of(own: Grpo) -> Objective:
+    """What of the choices concerns the loss. A pull that acts in the reward is none here; its KL is still measured."""
+    return Objective(
+        ratio=own.ratio,
+        clip=own.clip,
+        epsilon_low=own.epsilon,
+        epsilon_high=own.epsilon_high or own.epsilon,
+        cap=own.cap or math.inf,
+        gate_up=own.gate_up,
+        gate_down=own.gate_down,
+        beta=own.beta if own.kl_in == "loss" else 0.0,
+        kl=own.kl,
+        kl_correction=own.kl_correction,
+    )
+
+
+class Layout(NamedTuple):
+    """How answers become tensors. in_lines: whether policy and reference read a group's prompt once."""
+
+    preset: GrpoPreset
+    bench: Bench
+    in_lines: bool
+
+    def batches(self, sampled: Sequence[Sampled]) -> list[GrpoBatch]:
+        """Answers in parts that fit into memory."""
+        return [self._batch(part) for part in self._cut(sampled)]
+
+    def compared(self, sampled: Sequence[Sampled]) -> list[Sampled]:
+        """The answers with what the reference thinks of them."""
+        scorer = self.bench.reference_scorer or self.bench.bare_scorer
+        found: list[Sampled] = []
+        for part in self._cut(sampled):
+            with self.bench.policy.without_adapter():
+                logps = self.score(scorer, *self._rows(part))
+            each = logps.split([len(s.answer.ids) - len(s.forced) for s in part])
+            found += [s._replace(reference=mine.tolist()) for s, mine in zip(part, each, strict=True)]
+        return found
+
+    @torch.no_grad()
+    def score(self, scorer: nn.Module, rows: Rows, line: Line | None) -> Tensor:
+        """Log-probabilities of the answers, at the temperature they were drawn at."""
+        self.bench.breathe()
+        with self.bench.accelerator.autocast():
+            logps: Tensor = scorer(rows, self.preset.rollout.temperature, line=line).logps
+        return logps
+
+    def _cut(self, sampled: Sequence[Sampled]) -> list[list[Sampled]]:
+        lengths = [len(s.prompt) + len(s.answer.ids) for s in sampled]
+        return micro_batches(sampled, lengths, self.preset.training.micro_batch_size)
+
+    def _rows(self, part: Sequence[Sampled]) -> tuple[Rows, Line | None]:
+        # Train on the ids that were drawn: text tokenised again may be other tokens.
+        examples = [
+            Example(
+                [*s.prompt, *s.answer.ids],
+                [False] * len(s.prompt) + [index not in s.forced for index in range(len(s.answer.ids))],
+            )
+            for s in part
+        ]
+        rows = pad_rows(examples, self.bench.pad_id)
+        line = line_up_groups(rows.is_token, *_shared(part)) if self.in_lines else None
+        device = self.bench.accelerator.device
+        return rows.to(device), line and line.to(device)
+
+    def _batch(self, part: Sequence[Sampled]) -> GrpoBatch:
+        rows, line = self._rows(part)
+        lengths = [len(s.answer.ids) - len(s.forced) for s in part]
+
+        def flat(values: Sequence[Sequence[float]]) -> Tensor:
+            return torch.tensor([value for each in values for value in each], device=rows.input_ids.device)
+
+        def spread(values: Sequence[float]) -> Tensor:
+            return flat([[value] * length for value, length in zip(values, lengths, strict=True)])
+
+        return GrpoBatch(
+            rows=rows,
+            line=line,
+            lengths=torch.tensor(lengths, device=rows.input_ids.device),
+            advantages=spread([s.advantage for s in part]),
+            weights=spread([s.weight for s in part]),
+            old_logps=None,
+            reference_logps=flat([s.reference for s in part]) if part[0].reference else None,
+            sampler_logps=flat([s.drawn(s.answer.logps) for s in part]),
+        )
+
+
+def _shared(part: Sequence[Sampled]) -> tuple[list[int], list[int]]:
+    """How many tokens each row shares with an earlier one, and with which: neighbours that answer the same prompt."""
+    shared, leaders = [0], [0]
+    for index, s in enumerate(part[1:], start=1):
+        is_same = s.prompt == part[leaders[-1]].prompt
+        shared.append(len(s.prompt) if is_same else 0)
+        leaders.append(leaders[-1] if is_same else index)
+    return shared, leaders
+
+
+def _told(scores: TokenScores, result: PolicyLoss, batch: GrpoBatch, how: Objective) -> Values:
+    """What a micro-batch says under TRL's names."""
+    count = float(len(scores.logps))
+    values: Values = {
+        "entropy": Mean(scores.entropy.sum(), count),
+        "policy_loss": Mean(result.policy.sum(), count),
+        **_clipped(result, batch.lengths, how),
+    }
+    if batch.reference_logps is not None:
+        values["kl"] = Mean(result.kl.sum(), count)
+    if batch.old_logps is None:
+        # The sampler and the trainer should be one policy; where they are not, every ratio is off by this much.
+        values["ratio/max_error"] = Peak(torch.expm1(scores.logps.detach() - batch.sampler_logps).abs().max())
+    return values
+
+
+def _clipped(result: PolicyLoss, lengths: Tensor, how: Objective) -> Values:
+    """How much was clipped, under TRL's names: of tokens, or where answers have one ratio, of answers."""
+    if how.clip not in ("two_sided", "one_sided"):
+        return {}
+    sides = {"low": result.is_clipped_low, "high": result.is_clipped_high}
+    sides["region"] = sides["low"] | sides["high"]
+    shares = {side: by_answer(is_clipped.float(), lengths).sum(dim=1) / lengths for side, is_clipped in sides.items()}
+    each = {side: is_clipped.float() for side, is_clipped in sides.items()} if how.ratio == "token" else shares
+    values: Values = {f"clip_ratio/{side}_mean": Mean(of.sum(), float(len(of))) for side, of in each.items()}
+    return values | {
+        "clip_ratio/low_min": Least(shares["low"].min()),
+        "clip_ratio/high_max": Peak(shares["high"].max()),
+    }
+
+
+def _interruption(preset: GrpoPreset, bench: Bench) -> Interruption | None:
+    own = preset.grpo
+    if own.interrupt_with is None:
+        return None
+    phrase = bench.policy.tokenizer(own.interrupt_with, add_special_tokens=False)["input_ids"]
+    return Interruption(bench.rollout, preset.rollout, phrase, own.interrupt_tokens)
+
+
+def _material(groups: Groups, laid_out: Layout) -> Material:
     """The first prompts; an answer's tokens will count, and none of these."""
-    prompts = [_prompt(preset, bench, row) for row in bench.train.rows[:LOOKED_AT]]
+    prompts = [groups.prompt(row) for row in laid_out.bench.train.rows[:LOOKED_AT]]
     items = [(Example(prompt, [False] * len(prompt)),) for prompt in prompts]
 
     def update(places: Sequence[int]) -> Update:
-        sampled = _sample(preset, bench, reward, places, step=0)
-        normaliser = _sum_over_processes(bench, float(sum(len(s.answer.ids) for s in sampled)))
-        parts = [_tensors(preset, bench, part, normaliser) for part in _cut(preset, sampled)]
-        return Update(parts, sum(len(s.prompt) + len(s.answer.ids) for s in sampled), {})
+        sampled = groups.of_rows(places)
+        if laid_out.preset.grpo.beta > 0:
+            sampled = laid_out.compared(sampled)
+        return Update(laid_out.batches(sampled), _tokens(sampled), {})
 
-    return Material(items, update, sampled=preset.rollout.max_new_tokens)
-
-
-def _places(preset: GrpoPreset, bench: Bench, step: int) -> list[int]:
-    return rows_of_step(
-        step,
-        batch_size=preset.training.batch_size,
-        n_rows=len(bench.train.rows),
-        seed=preset.seed,
-        shuffle=preset.data.shuffle,
-        parts=bench.train.parts,
-    )
+    return Material(items, update, sampled=laid_out.preset.rollout.max_new_tokens)
 
 
-def _sample(preset: GrpoPreset, bench: Bench, reward: RewardSum, chosen: Sequence[int], *, step: int) -> list[Sampled]:
-    """This process's part of the step: its prompts, their answers, rewards and advantages."""
-    table, how = bench.train, preset.rollout
-    mine = bench.share(list(enumerate(chosen)))
-    rows = [table.rows[index] for _, index in mine]
-    prompts = [_prompt(preset, bench, row) for row in rows]
-    group = range(how.completions_per_prompt)
-    seeds = [[mix(preset.seed, step, place, member) for member in group] for place, _ in mine]
-    answers = bench.rollout.answers(prompts, seeds, how)
-    texts = [[bench.encoder.decode(answer.ids) for answer in group] for group in answers]
-    scores = reward.score(
-        [Answered(rows[p], texts[p][m], answers[p][m].ids, prompts[p]) for p in range(len(rows)) for m in group]
-    )
-    totals = torch.tensor([each.total for each in scores]).view(-1, how.completions_per_prompt)
-    spread = _spread_of_step(bench, totals) if preset.grpo.scale_advantages == "batch" else None
-    advantages = group_relative_advantages(totals, scale=preset.grpo.scale_advantages, batch_std=spread).tolist()
-    return [
-        Sampled(rows[p], prompts[p], answers[p][m], texts[p][m], scores[p * len(group) + m], advantages[p][m])
-        for p in range(len(rows))
-        for m in group
-    ]
+def _tokens(sampled: Sequence[Sampled]) -> int:
+    return sum(len(s.prompt) + len(s.answer.ids) for s in sampled)
 
 
-def _prompt(preset: GrpoPreset, bench: Bench, row: Row) -> list[int]:
-    prompt = bench.encoder.prompt(row)
-    return bench.shortened(prompt, answer=preset.rollout.max_new_tokens, longest=preset.data.max_length)
-
-
-def _cut(preset: GrpoPreset, sampled: list[Sampled]) -> list[list[Sampled]]:
-    lengths = [len(s.prompt) + len(s.answer.ids) for s in sampled]
-    return micro_batches(sampled, lengths, preset.training.micro_batch_size)
-
-
-def _tensors(preset: GrpoPreset, bench: Bench, part: list[Sampled], normaliser: float) -> GrpoBatch:
-    device = bench.accelerator.device
-    # Train on the ids that were drawn: text tokenised again may be other tokens.
-    examples = [Example([*s.prompt, *s.answer.ids], [False] * len(s.prompt) + [True] * len(s.answer.ids)) for s in part]
-    rows = pad_rows(examples, bench.pad_id).to(device)
-    reference = None
-    if preset.grpo.beta > 0:
-        with bench.policy.without_adapter():
-            reference = _score(bench, bench.reference_scorer or bench.bare_scorer, rows, preset)
-    return GrpoBatch(
-        rows=rows,
-        advantages=torch.tensor([s.advantage for s in part for _ in s.answer.ids], device=device),
-        old_logps=None,
-        reference_logps=reference,
-        sampler_logps=torch.tensor([logp for s in part for logp in s.answer.logps], device=device),
-        normaliser=normaliser,
-    )
-
-
-def _flat_reference(parts: list[GrpoBatch]) -> list[float]:
-    return [logp for part in parts if part.reference_logps is not None for logp in part.reference_logps.tolist()]
-
-
-@torch.no_grad()
-def _score(bench: Bench, scorer: nn.Module, rows: Rows, preset: GrpoPreset) -> Tensor:
-    """Log-probabilities of the answers, at the temperature they were drawn at."""
-    with bench.accelerator.autocast():
-        logps: Tensor = scorer(rows, preset.rollout.temperature).logps
-    return logps
-
-
-def _held_out_reward(preset: GrpoPreset, bench: Bench, table: Table, reward: RewardSum) -> dict[str, float]:
+def _held_out_reward(groups: Groups, table: Table) -> dict[str, float]:
     """Mean reward of one sampled answer to each held-out prompt; always the same noise, so steps can be compared."""
+    preset, bench = groups.preset, groups.bench
     rows = list(enumerate(table.rows[:EVAL_PROMPTS]))[
         bench.accelerator.process_index :: bench.accelerator.num_processes
     ]
-    prompts = [_prompt(preset, bench, row) for _, row in rows]
+    prompts = [groups.prompt(row) for _, row in rows]
     seeds = [[mix(preset.seed, -1, place)] for place, _ in rows]
     tally = Tally()
     if rows:
@@ -207,16 +284,12 @@ def _held_out_reward(preset: GrpoPreset, bench: Bench, table: Table, reward: Rew
             Answered(row, bench.encoder.decode(answer.ids), answer.ids, prompt)
             for (_, row), prompt, (answer,) in zip(rows, prompts, answers, strict=True)
         ]
-        totals = [scored.total for scored in reward.score(answered)]
-        tally.add({"eval_reward": Mean(sum(totals), len(totals))})
-    return tally.means(bench.accelerator)
-
-
-def _spread_of_step(bench: Bench, totals: Tensor) -> Tensor:
-    """Standard deviation of all rewards of the step, over all processes."""
-    everyones = gather_object([totals.tolist()]) if bench.accelerator.num_processes > 1 else [totals.tolist()]
-    return torch.tensor([value for process in everyones for group in process for value in group]).std()
-
-
-def _sum_over_processes(bench: Bench, value: float) -> float:
-    return float(sum(gather_object([value]))) if bench.accelerator.num_processes > 1 else value
+        for scored, (answer,) in zip(groups.reward.score(answered), answers, strict=True):
+            parts = {f"eval_rewards/{name}/mean": Mean(value, 1) for name, value in scored.parts.items()}
+            cut, square = Mean(float(answer.finish == "length"), 1), Mean(scored.total**2, 1)
+            of_all = {"eval_reward": Mean(scored.total, 1), "eval_reward_se": square}
+            tally.add({**of_all, **parts, "eval_completions/clipped_ratio": cut})
+    means = tally.means(bench.accelerator)
+    count = min(len(table.rows), EVAL_PROMPTS)
+    variance = max(0.0, means["eval_reward_se"] - means["eval_reward"] ** 2)
+    return {**means, "eval_reward_se": math.sqrt(variance / max(1, count - 1))}

@@ -17,6 +17,7 @@ BUILDERS: dict[type, Callable[..., Part]] = {
     online_settings.ExactMatch: rules.exact_match,
     online_settings.Pattern: rules.pattern,
     online_settings.Length: rules.length,
+    online_settings.Overlong: rules.overlong,
 }
 
 

@@ -40,6 +40,11 @@ def length(part: online_settings.Length, around: Surroundings) -> Part:
     return _each(lambda answered: min(1.0, max(0.0, 2.0 - len(answered.ids) / part.target)))
 
 
+def overlong(part: online_settings.Overlong, around: Surroundings) -> Part:
+    """Soft overlong punishment, DAPO, Yu et al. 2025 (arXiv:2503.14476), eq. 13."""
+    return _each(lambda answered: -min(1.0, max(0.0, (len(answered.ids) - part.longest) / part.buffer + 1.0)))
+
+
 def _each(score: Callable[[Answered], float]) -> Part:
     def scored(answers: Sequence[Answered]) -> list[float]:
         return [score(answered) for answered in answers]

@@ -152,8 +152,26 @@ def test_settings_that_contradict_each_other_are_told(settings, key):
     assert list(faults(text)) == [key]
 
 
-def test_a_single_answer_to_each_prompt_is_refused():
-    assert list(faults(GRPO + "rollout: {completions_per_prompt: 1}")) == ["rollout.completions_per_prompt"]
+def test_a_single_answer_to_each_prompt_is_refused_where_it_is_compared_with_others_to_the_prompt():
+    one = GRPO + "rollout: {completions_per_prompt: 1}\n"
+    assert list(faults(one)) == ["rollout.completions_per_prompt"]
+    assert list(faults(one + "grpo: {baseline: leave_one_out}")) == ["rollout.completions_per_prompt"]
+    assert list(faults(one + "grpo: {baseline: batch}")) == ["grpo.scale_advantages"]
+    assert not faults(one + "grpo: {baseline: batch, scale_advantages: batch}")
+
+
+@pytest.mark.parametrize(
+    ("own", "key"),
+    [
+        ("clip: one_sided", "grpo.cap"),
+        ("clip: gamma", "grpo.ratio"),
+        ("kl: k1, kl_correction: false", "grpo.kl"),
+        ("refill: 3", "grpo.refill"),
+        ("interrupt_with: x, leave_out_truncated: true", "grpo.leave_out_truncated"),
+    ],
+)
+def test_choices_of_grpo_that_have_no_sense_together_are_told(own, key):
+    assert list(faults(GRPO + f"grpo: {{{own}}}")) == [key]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,11 @@ FINISHED, FAILED, STOPPED = 0, 1, 3
 KILLED = -signal.SIGKILL
 
 #: Values that tell how fast it went; all others are the same whenever the same run is run again.
-TIMINGS = {"step_time", "tokens_per_second", "timing/rollout"}
+TIMINGS = {
+    "step_time",
+    "tokens_per_second",
+    *(f"timing/{what}" for what in ("rollout", "reward", "reference", "train")),
+}
 #: Longer than any of these lives; one that takes longer hangs.
 LIFE_SECONDS = 120
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from engine.advantages import group_relative_advantages
 from engine.data.batching import micro_batches, rows_of_step
-from engine.policy_losses import grpo_loss
+from engine.group_advantages import group_advantages
+from engine.policy_losses import Objective, policy_loss
 from tests.engine import running
 
 pytestmark = pytest.mark.usefixtures("fork_server")
@@ -133,19 +133,10 @@ def test_grpo_of_one_update_without_kl_has_the_gradient_of_reinforce_with_the_gr
     chosen = torch.randint(0, 7, (len(logits), 1))
     rewards = torch.tensor([[1.0, 0.0, 0.5], [0.2, 0.9, 0.1]], dtype=torch.float64)
     logps = torch.log_softmax(logits, dim=-1).gather(1, chosen).squeeze(1)
-    advantages = group_relative_advantages(rewards, scale="none").flatten().repeat_interleave(lengths)
+    advantages = group_advantages(rewards, scale="none").flatten().repeat_interleave(lengths)
 
-    ours = grpo_loss(
-        logps,
-        logps.detach(),
-        None,
-        advantages,
-        normaliser=float(lengths.sum()),
-        epsilon_low=0.2,
-        epsilon_high=0.2,
-        beta=0.0,
-        kl_correction=True,
-    ).share
+    weights = torch.full_like(advantages, 1 / len(logits))
+    ours = policy_loss(logps, logps.detach(), advantages, weights, lengths, Objective()).share
     baseline = rewards.mean(dim=1, keepdim=True)
     better = (rewards - baseline).flatten().repeat_interleave(lengths)
     reinforce = -(better * logps).sum() / len(logits)

@@ -43,6 +43,14 @@ def test_length_pays_in_full_up_to_its_target_and_nothing_from_twice_it(length: 
     assert worth({"kind": "length", "target": 10}, "", length=length) == pytest.approx(value)
 
 
+@pytest.mark.parametrize(
+    ("length", "value"),
+    [(1, 0.0), (16, 0.0), (17, -0.25), (18, -0.5), (20, -1.0), (99, -1.0)],  # (20 - 4 - length) / 4, from -1 to 0
+)
+def test_overlong_answers_cost_more_and_more_up_to_the_longest(length: int, value: float) -> None:
+    assert worth({"kind": "overlong", "longest": 20, "buffer": 4}, "", length=length) == pytest.approx(value)
+
+
 def test_a_verifier_asks_the_task_that_made_the_row() -> None:
     sums = settings.Source(path="task:arithmetic", rows=3, options={"reversed": False})
     table = load_rows([sums])

@@ -1,0 +1,88 @@
+"""From the rewards of a step's answers to what each of their tokens counts: advantages, and weights of the mean.
+
+Both see the whole step, all processes' groups together, as (prompts, answers) matrices; so how a batch is cut up, or
+shared between processes, changes nothing. Pure functions.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Baseline = Literal["group", "leave_one_out", "batch", "none"]
+Scale = Literal["group", "batch", "advantages", "none"]
+Aggregation = Literal["token", "sequence", "prompt", "constant"]
+
+#: Keeps a group whose rewards are all alike at zero; TRL's value, so that ours are the same numbers.
+TINY = 1e-4
+#: Rewards that differ by no more count as alike.
+ALIKE = 1e-8
+
+
+def group_advantages(rewards: Tensor, *, baseline: Baseline = "group", scale: Scale = "group") -> Tensor:
+    """How much better each answer did than expected, (prompts, answers), as rewards are.
+
+    baseline: what was expected. group: the mean of its prompt's answers, Shao et al. 2024 (arXiv:2402.03300), sec.
+    4.1.2. leave_one_out: that of the others, RLOO, Ahmadian et al. 2024 (arXiv:2402.14740). batch: that of all
+    answers, REINFORCE++, Hu 2025 (arXiv:2501.03262). none: 0, plain REINFORCE.
+    scale: what an advantage is measured in: the spread of rewards of its prompt (GRPO), of all rewards (batch), of all
+    differences to their baseline (advantages; ScaleRL, arXiv:2510.13786, REINFORCE++), or reward itself (none; Dr.
+    GRPO, arXiv:2503.20783). Spreads are the sample's (n - 1), as in TRL.
+    """
+    # In float32 the mean of equal rewards can miss them by a rounding, and dividing by TINY makes that a push.
+    exact = rewards.double()
+    centred = exact - _expected(exact, baseline)
+    spread = {
+        "group": lambda: _spread(exact, dim=1),
+        "batch": lambda: _spread(exact.flatten(), dim=0),
+        "advantages": lambda: _spread(centred.flatten(), dim=0),
+    }
+    if scale != "none":
+        centred = centred / (spread[scale]() + TINY)
+    return centred.to(rewards.dtype)
+
+
+def _expected(rewards: Tensor, baseline: Baseline) -> Tensor:
+    """In the shape of rewards, or one that broadcasts to it."""
+    match baseline:
+        case "group":
+            return rewards.mean(dim=1, keepdim=True)
+        case "leave_one_out":
+            return (rewards.sum(dim=1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
+        case "batch":
+            return rewards.mean()
+        case "none":
+            return torch.zeros_like(rewards)
+
+
+def _spread(values: Tensor, dim: int) -> Tensor:
+    """Standard deviation along dim, kept; of a single value 0."""
+    return values.std(dim=dim, keepdim=True, correction=min(1, values.shape[dim] - 1))
+
+
+def is_alike(rewards: Tensor) -> Tensor:
+    """Which prompts' answers all scored alike, so that they tell nothing apart: (prompts,)."""
+    return rewards.amax(dim=1) - rewards.amin(dim=1) < ALIKE
+
+
+def token_weights(lengths: Tensor, *, aggregation: Aggregation, constant: int) -> Tensor:
+    """What one token of each answer counts in the step's mean, (prompts, answers), as lengths are.
+
+    lengths: tokens of each answer that count; 0 leaves an answer out, of every count. token: all tokens alike, DAPO
+    (arXiv:2503.14476), eq. 12. sequence: all answers alike, GRPO,
+    eq. 3. prompt: all prompts alike, and within them all
+    tokens, ScaleRL. constant: a token counts 1 / constant of an answer, however long that is, Dr. GRPO.
+    """
+    counts = lengths > 0
+    tokens = lengths.double()
+    match aggregation:
+        case "token":
+            weights = 1 / tokens.sum()
+        case "sequence":
+            weights = 1 / (tokens * counts.sum())
+        case "prompt":
+            of_prompt = tokens.sum(dim=1, keepdim=True)
+            weights = 1 / (of_prompt * (of_prompt > 0).sum())
+        case "constant":
+            weights = 1 / (counts.sum().double() * constant)
+    return torch.where(counts, weights, 0.0).to(torch.float32)

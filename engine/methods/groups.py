@@ -1,0 +1,271 @@
+"""What a step of GRPO learns from: the answers to its prompts, group by group, which of them count, and how much.
+
+Everything here is a function of the step, the seed and the weights, but for the prompts that were retired; those are
+kept in the run's folder with their step. All processes see the rewards and lengths of the whole step, so none of it
+depends on how many there are.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor
+
+from engine.contract import jsonl
+from engine.contract.preset import GrpoPreset
+from engine.data.batching import mix, rows_of_step
+from engine.data.sources import Row
+from engine.group_advantages import group_advantages, is_alike, token_weights
+from engine.methods.answers import Sampled, told
+from engine.methods.bench import Bench
+from engine.methods.interruption import Interruption
+from engine.policy_losses import kl_estimate
+from engine.rewards import Answered, RewardSum
+from engine.tally import Mean, Values
+
+#: Where prompts that are asked no more are kept, one a line.
+RETIRED = "retired.jsonl"
+#: Orders of the rows that are looked through for prompts that are not retired.
+ORDERS = 50
+
+#: What the reference thinks of answers: they come back with its log-probabilities.
+Compared = Callable[[Sequence[Sampled]], list[Sampled]]
+
+
+class Told(NamedTuple):
+    """What every process knows of a group: whose it is, its row, and of each answer its reward, its length in tokens,
+    and how many of them count."""
+
+    process: int
+    row: int
+    rewards: list[float]
+    lengths: list[int]
+    counting: list[int]
+
+
+@dataclass
+class Groups:
+    """Samples and judges the groups of a step. compared: for a KL term in the reward; None where there is none.
+
+    retired: row -> the step after which it is asked no more. seconds: what the last step took, by phase.
+    """
+
+    preset: GrpoPreset
+    bench: Bench
+    reward: RewardSum
+    compared: Compared | None
+    interruption: Interruption | None
+    retired: dict[int, int] = field(default_factory=dict)
+    is_recalled: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def of_step(self, step: int) -> tuple[list[Sampled], Values]:
+        """This process's answers to learn from, at least one group, and what is to tell of all that were sampled."""
+        own, wanted = self.preset.grpo, self.preset.training.batch_size
+        self.seconds = {}
+        self._recall(step)
+        every: list[Told] = []
+        mine: list[list[Sampled]] = []
+        turns = 0
+        for turn in range(1 + own.refill):
+            turns += 1
+            groups = self.sampled(self._rows(step, turn), step, turn)
+            mine += [group for _, group in groups]
+            every += self._known_to_all(groups)
+            if sum(self._tells_apart(each) for each in every) >= wanted:
+                break
+        kept = [index for index, each in enumerate(every) if self._tells_apart(each)][:wanted]
+        sampled = [s for group in mine for s in group]
+        values = told(sampled, self.preset.rollout.completions_per_prompt)
+        values |= _marks("completions/length", torch.tensor([each.lengths for each in every]))
+        if self.interruption is not None:
+            values["completions/interrupted_ratio"] = Mean(sum(bool(s.forced) for s in sampled), len(sampled))
+        if own.leave_out_alike:
+            values |= {"dynamic_sampling/turns": Mean(turns, 1), "dynamic_sampling/kept": Mean(len(kept) / wanted, 1)}
+        if own.retire_at is not None:
+            self._retire(step, every, own.retire_at)
+            values["prompts/retired"] = Mean(len(self.retired), 1)
+        judged, spread = self._judged(mine, every, kept)
+        return judged, values | spread
+
+    def of_rows(self, rows: Sequence[int]) -> list[Sampled]:
+        """Answers to some prompts, judged among themselves, for who wants to see a step before the first."""
+        groups = self.sampled(rows, 0, 0)
+        every = self._known_to_all(groups)
+        return self._judged([group for _, group in groups], every, range(len(every)))[0]
+
+    # ------------------------------------------------------------------------------------------------- sampling
+
+    def prompt(self, row: Row) -> list[int]:
+        """A row's prompt as tokens: its end, where it is longer than fits beside the longest answer."""
+        answer = self.preset.rollout.max_new_tokens + (self.interruption.tokens if self.interruption else 0)
+        return self.bench.shortened(self.bench.encoder.prompt(row), answer=answer, longest=self.preset.data.max_length)
+
+    def sampled(self, chosen: Sequence[int], step: int, turn: int) -> list[tuple[int, list[Sampled]]]:
+        """This process's part of some rows, each with its answers and their rewards."""
+        bench, how = self.bench, self.preset.rollout
+        mine = bench.share(list(enumerate(chosen)))
+        rows = [bench.train.rows[row] for _, row in mine]
+        prompts = [self.prompt(row) for row in rows]
+        # The first turn's seeds are what they were before there were others.
+        start = (self.preset.seed, step) if turn == 0 else (self.preset.seed, step, turn)
+        seeds = [[mix(*start, place, each) for each in range(how.completions_per_prompt)] for place, _ in mine]
+        with self.timed("rollout"):
+            answers = bench.rollout.answers(prompts, seeds, how)
+            forced = [[range(0)] * how.completions_per_prompt for _ in mine]
+            if self.interruption is not None:
+                answers, forced = self.interruption.ended(prompts, answers, seeds)
+        asked = [
+            (Answered(row, bench.encoder.decode(answer.ids), answer.ids, prompt), answer, between)
+            for row, prompt, group, betweens in zip(rows, prompts, answers, forced, strict=True)
+            for answer, between in zip(group, betweens, strict=True)
+        ]
+        with self.timed("reward"):
+            rewards = self.reward.score([answered for answered, _, _ in asked])
+        flat = [
+            Sampled(each.row, list(each.prompt), answer, each.text, reward, advantage=0.0, forced=between)
+            for (each, answer, between), reward in zip(asked, rewards, strict=True)
+        ]
+        if self.compared is not None:
+            with self.timed("reference"):
+                flat = self.compared(flat)
+        size = how.completions_per_prompt
+        return [(row, flat[at * size : (at + 1) * size]) for at, (_, row) in enumerate(mine)]
+
+    def timings(self) -> Values:
+        """Seconds of the step by phase, so far."""
+        return {f"timing/{what}": Mean(seconds, 1) for what, seconds in self.seconds.items()}
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[what] = self.seconds.get(what, 0.0) + time.perf_counter() - started
+
+    # ------------------------------------------------------------------------------------------------- judging
+
+    def _known_to_all(self, groups: Sequence[tuple[int, list[Sampled]]]) -> list[Told]:
+        """Rewards and lengths of all processes' groups, in the order of the rows."""
+        accelerator = self.bench.accelerator
+        mine = [
+            Told(
+                accelerator.process_index,
+                row,
+                rewards=[self._worth(s) for s in group],
+                lengths=[len(s.answer.ids) for s in group],
+                counting=[self._counting(s) for s in group],
+            )
+            for row, group in groups
+        ]
+        everyones = gather_object([mine]) if accelerator.num_processes > 1 else [mine]
+        return [each for process in everyones for each in process]
+
+    def _worth(self, s: Sampled) -> float:
+        """The reward, less the pull to the reference where that acts there."""
+        if self.compared is None:
+            return s.reward.total
+        own = self.preset.grpo
+        logps, reference = (torch.tensor(each, dtype=torch.float64) for each in (s.drawn(s.answer.logps), s.reference))
+        return s.reward.total - own.beta * float(kl_estimate(logps, reference, own.kl).sum())
+
+    def _counting(self, s: Sampled) -> int:
+        """The tokens of an answer that are learned from."""
+        is_left_out = self.preset.grpo.leave_out_truncated and s.answer.finish == "length"
+        return 0 if is_left_out else len(s.answer.ids) - len(s.forced)
+
+    def _tells_apart(self, each: Told) -> bool:
+        return not (self.preset.grpo.leave_out_alike and bool(is_alike(torch.tensor([each.rewards]))))
+
+    def _judged(
+        self, mine: list[list[Sampled]], every: Sequence[Told], kept: Sequence[int]
+    ) -> tuple[list[Sampled], Values]:
+        """This process's groups among those kept, with advantages and weights, and how the advantages are spread.
+
+        Where none is left here, one that counts nothing stands in: all processes take part in an update.
+        """
+        process = self.bench.accelerator.process_index
+        if not kept:
+            return [s._replace(weight=0.0) for s in mine[0]], {}
+        advantages, weights = self._advantages([every[index] for index in kept])
+        place_of = {index: place for place, index in enumerate(kept)}
+        here = [place_of.get(index) for index, each in enumerate(every) if each.process == process]
+        judged = [
+            s._replace(advantage=advantage, weight=weight)
+            for place, group in zip(here, mine, strict=True)
+            if place is not None
+            for s, advantage, weight in zip(group, advantages[place].tolist(), weights[place].tolist(), strict=True)
+        ]
+        return judged or [s._replace(weight=0.0) for s in mine[0]], _spread(advantages)
+
+    def _advantages(self, kept: Sequence[Told]) -> tuple[Tensor, Tensor]:
+        own = self.preset.grpo
+        rewards, counting = (torch.tensor(each) for each in zip(*((k.rewards, k.counting) for k in kept), strict=True))
+        constant = own.constant_length or self.preset.rollout.max_new_tokens
+        return (
+            group_advantages(rewards, baseline=own.baseline, scale=own.scale_advantages),
+            token_weights(counting, aggregation=own.aggregation, constant=constant),
+        )
+
+    # -------------------------------------------------------------------------------------------- which prompts
+
+    def _rows(self, step: int, turn: int) -> list[int]:
+        """The rows that a turn of a step asks: those due, and others in place of the ones that are retired."""
+        wanted, retired = self.preset.training.batch_size, self.retired
+        found: list[int] = []
+        due: list[int] = []
+        for order in range(ORDERS if retired else 1):
+            due = self._due(step, (turn, order) if turn or order else ())
+            found += [row for row in due if row not in retired]
+            if len(found) >= wanted:
+                return found[:wanted]
+        return [*found, *due][:wanted]
+
+    def _due(self, step: int, another: tuple[int, ...]) -> list[int]:
+        preset, table = self.preset, self.bench.train
+        return rows_of_step(
+            step,
+            batch_size=preset.training.batch_size,
+            n_rows=len(table.rows),
+            seed=mix(preset.seed, *another) if another else preset.seed,
+            shuffle=preset.data.shuffle or bool(another),
+            parts=table.parts,
+        )
+
+    def _retire(self, step: int, every: Sequence[Told], limit: float) -> None:
+        for each in every:
+            if each.row not in self.retired and sum(each.rewards) / len(each.rewards) >= limit:
+                self.retired[each.row] = step
+                if self.bench.accelerator.is_main_process:
+                    jsonl.append_line(self.bench.folder / RETIRED, json.dumps({"step": step, "row": each.row}))
+
+    def _recall(self, step: int) -> None:
+        """What earlier lives of the run retired before `step`; what they did after it does not count."""
+        if self.is_recalled or self.preset.grpo.retire_at is None:
+            return
+        self.is_recalled = True
+        file = self.bench.folder / RETIRED
+        if self.bench.accelerator.is_main_process:
+            jsonl.end_torn_line(file)
+        for line in jsonl.follow(file):
+            with suppress(ValueError, KeyError):  # a line that a killed run left half
+                kept = json.loads(line)
+                if kept["step"] < step:
+                    self.retired.setdefault(kept["row"], kept["step"])
+
+
+def _spread(advantages: Tensor) -> Values:
+    """How the advantages of a step lie."""
+    flat = advantages.double()
+    named = {"std": flat.std(correction=0), "min": flat.min(), "max": flat.max()}
+    return _marks("advantages", advantages) | {f"advantages/{name}": Mean(value, 1) for name, value in named.items()}
+
+
+def _marks(name: str, values: Tensor) -> Values:
+    """What a tenth, half and nine tenths of a step's values are below; of all processes, so the same on each."""
+    marks = torch.quantile(values.flatten().double(), torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)).tolist()
+    return {f"{name}/{mark}": Mean(value, 1) for mark, value in zip(("p10", "p50", "p90"), marks, strict=True)}
