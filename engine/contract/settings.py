@@ -211,6 +211,12 @@ class Sft(BaseModel, **STRICT):
     sample_tokens: int = SAMPLE_TOKENS
 
 
+#: When the reference is asked.
+Reference = Literal["live", "cached"]
+REFERENCE = setting(
+    "live", "ask the reference in each step, or once for all: then it is kept on disk and leaves memory"
+)
+
 #: What makes a pair cost, in DPO.
 PairLoss = Literal[
     "sigmoid",
@@ -241,9 +247,7 @@ class Dpo(BaseModel, **STRICT):
     beta: float = setting(
         0.1, "pull back to the reference model; the larger, the closer", unit="1/nat", main=True, gt=0
     )
-    reference: Literal["live", "cached"] = setting(
-        "live", "ask the reference in each step, or once for all: then it is kept on disk and leaves memory"
-    )
+    reference: Reference = REFERENCE
     label_smoothing: float = setting(
         0.0, "share of pairs taken to be the wrong way round; for sigmoid, robust, exo_pair and aot", ge=0, lt=0.5
     )
@@ -268,6 +272,7 @@ class Kto(BaseModel, **STRICT):
     beta: float = setting(
         0.1, "pull back to the reference model; the larger, the closer", unit="1/nat", main=True, gt=0
     )
+    reference: Reference = REFERENCE
     desirable_weight: float = setting(1.0, "weight of answers that are wanted", ge=0)
     undesirable_weight: float = setting(1.0, "weight of answers that are not", ge=0)
     sample_every: int = SAMPLE_EVERY

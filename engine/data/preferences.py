@@ -1,6 +1,8 @@
 """Pairs of answers to one prompt, one preferred: from rows, whose forms `formats` knows, to examples that share their
 prompt."""
 
+import math
+from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +10,7 @@ from typing import NamedTuple
 from engine.data import left_out
 from engine.data.chat import ChatEncoder, Example
 from engine.data.formats import canonical
-from engine.data.left_out import LeftOut, Origin
+from engine.data.left_out import LeftOut, Origin, Reasons
 from engine.data.rows import Row, UnusableRow
 from engine.data.store import Grouped, StoredExamples
 
@@ -28,10 +30,14 @@ class Pair(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """The pairs that can be learned from; and why the others cannot: reason -> their rows, from 1."""
+    """The pairs that can be learned from; and why the others cannot: reason -> their rows, from 1.
+
+    margins: what the data says of each pair's difference, NaN where it says nothing.
+    """
 
     pairs: Sequence[Pair]
     left_out: LeftOut
+    margins: Sequence[float] = ()
 
 
 def encode_pairs(
@@ -46,17 +52,18 @@ def encode_pairs(
 
     breathe: called with the index of each row. folder: on whose disk many pairs go.
     """
-    examples = StoredExamples(folder)
-    useless: dict[str, list[int]] = {}
+    examples, margins, useless = StoredExamples(folder), array("d"), Reasons()
     for index, row in enumerate(rows):
         breathe(index)
         pair = read_pair(row, encoder, max_length)
         if isinstance(pair, Pair):
             examples.append(pair.chosen)
             examples.append(pair.rejected)
+            margins.append(row.get("margin", math.nan))
         else:
-            useless.setdefault(pair, []).append(index + 1)
-    return Encoded(Grouped(examples, 2, Pair), useless)
+            useless.add(pair, index + 1)
+    pairs = Grouped(examples, range(2, len(examples) + 1, 2), lambda _, both: Pair(*both))
+    return Encoded(pairs, useless.found, margins)
 
 
 def read_pair(row: Row, encoder: ChatEncoder, max_length: int) -> Pair | str:

@@ -4,7 +4,10 @@ A pair is a ranking of two. Of K answers in order, each of the K(K - 1) / 2 pair
 read once.
 """
 
+import math
+from array import array
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
@@ -13,6 +16,7 @@ from engine.data import left_out
 from engine.data.chat import ChatEncoder, Example
 from engine.data.left_out import LeftOut, Origin, Reasons
 from engine.data.rows import Row
+from engine.data.store import Grouped, StoredExamples
 
 #: From a row with `prompt` and `completion` to the tokens of both; the answer's are its targets.
 Reader = Callable[[Row], Example]
@@ -34,21 +38,67 @@ class Ranking(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """The rankings that can be used; and why the other rows cannot: reason -> which, from 1."""
+    """The rankings that can be used, and of each its answers; and why other rows cannot: reason -> which, from 1."""
 
-    rankings: list[Ranking]
+    rankings: Sequence[Ranking]
+    answers: Sequence[Sequence[Example]]
     left_out: LeftOut
 
 
+class StoredRankings:
+    """Rankings put away, as one of many answers takes as much room as many answers."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._answers = StoredExamples(folder)
+        self._answer_ends, self._pair_ends = array("q"), array("q")
+        self._better, self._worse, self._margins = array("i"), array("i"), array("d")
+        self._ratings = array("d")  # of each answer, NaN where nobody rated
+
+    def append(self, ranking: Ranking) -> None:
+        for answer in ranking.answers:
+            self._answers.append(answer)
+        self._answer_ends.append(len(self._answers))
+        self._better.extend(better for better, _ in ranking.pairs)
+        self._worse.extend(worse for _, worse in ranking.pairs)
+        self._margins.extend(ranking.margins)
+        self._pair_ends.append(len(self._better))
+        self._ratings.extend(ranking.ratings or [math.nan] * len(ranking.answers))
+
+    def rankings(self) -> Sequence[Ranking]:
+        """Each read when it is asked for."""
+        return Grouped(self._answers, self._answer_ends, self._ranking)
+
+    def answers(self) -> Sequence[Sequence[Example]]:
+        """Those of each ranking, as well."""
+        return Grouped(self._answers, self._answer_ends, lambda _, answers: answers)
+
+    def _ranking(self, place: int, answers: list[Example]) -> Ranking:
+        pairs = slice(self._pair_ends[place - 1] if place else 0, self._pair_ends[place])
+        last = self._answer_ends[place]
+        ratings = self._ratings[last - len(answers) : last].tolist()
+        return Ranking(
+            answers,
+            list(zip(self._better[pairs], self._worse[pairs], strict=True)),
+            self._margins[pairs].tolist(),
+            None if math.isnan(ratings[0]) else ratings,
+        )
+
+
 def encode_rankings(
-    rows: Sequence[Row], read: Reader, *, max_length: int, to_learn: bool, breathe: Callable[[int], None]
+    rows: Sequence[Row],
+    read: Reader,
+    *,
+    max_length: int,
+    to_learn: bool,
+    breathe: Callable[[int], None],
+    folder: Path | None = None,
 ) -> Encoded:
     """Every row as a ranking, if its texts fit whole: one that is cut would lose its end, where it is scored.
 
     to_learn: leave out what compares nothing; to measure, ratings are enough. breathe: called with the index of each
-    row.
+    row. folder: on whose disk many texts go.
     """
-    rankings, useless = [], Reasons()
+    stored, useless = StoredRankings(folder), Reasons()
     for index, row in enumerate(rows):
         breathe(index)
         ranking = _ranking(row, read)
@@ -57,8 +107,8 @@ def encode_rankings(
         elif not ranking.pairs and (to_learn or ranking.ratings is None):
             useless.add("no answer is better than another", index + 1)
         else:
-            rankings.append(ranking)
-    return Encoded(rankings, useless.found)
+            stored.append(ranking)
+    return Encoded(stored.rankings(), stored.answers(), useless.found)
 
 
 def told(encoded: Encoded, origins: Sequence[Origin] = ()) -> str:

@@ -54,16 +54,24 @@ class StoredExamples(Sequence[Example]):
         return Example(array("i", data[:border]).tolist(), flags, bool(self._is_cut[place]))
 
 
-class Grouped(Sequence[Item], Generic[Item]):
-    """So many examples at a time, as the items that `make` makes of them."""
+def one_by_one(examples: Sequence[Example]) -> "Grouped[Sequence[Example]]":
+    """Each example as an item of its own."""
+    return Grouped(examples, range(1, len(examples) + 1), lambda _, one: one)
 
-    def __init__(self, examples: Sequence[Example], size: int, make: Callable[..., Item]) -> None:
+
+class Grouped(Sequence[Item], Generic[Item]):
+    """Some examples at a time, as the items that are made of them."""
+
+    def __init__(
+        self, examples: Sequence[Example], ends: Sequence[int], make: Callable[[int, list[Example]], Item]
+    ) -> None:
+        """ends: after how many examples each item ends. make: from an item's place and its examples to the item."""
         self._examples = examples
-        self._size = size
+        self._ends = ends
         self._make = make
 
     def __len__(self) -> int:
-        return len(self._examples) // self._size
+        return len(self._ends)
 
     @overload
     def __getitem__(self, index: int) -> Item: ...
@@ -72,5 +80,6 @@ class Grouped(Sequence[Item], Generic[Item]):
     def __getitem__(self, index: int | slice) -> Item | list[Item]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        first = range(len(self))[index] * self._size
-        return self._make(*self._examples[first : first + self._size])
+        place = range(len(self))[index]
+        start = self._ends[place - 1] if place else 0
+        return self._make(place, list(self._examples[start : self._ends[place]]))

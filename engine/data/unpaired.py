@@ -3,16 +3,19 @@
 A row has `prompt`, `completion` and `label`, true or false; or it is a pair, of which one answer is wanted and one not.
 """
 
+from array import array
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from pathlib import Path
 from typing import NamedTuple
 
 from engine.data.chat import ChatEncoder, Example
-from engine.data.left_out import LeftOut
+from engine.data.left_out import LeftOut, Reasons
 from engine.data.mixture import Part
 from engine.data.preferences import Pair, read_pair
 from engine.data.rows import UnusableRow
 from engine.data.sources import DataError, Row
+from engine.data.store import StoredExamples
 
 
 class Judged(NamedTuple):
@@ -21,42 +24,43 @@ class Judged(NamedTuple):
     example: Example
     is_wanted: bool
 
-    @property
-    def begins(self) -> int:
-        """Tokens before the answer."""
-        return self.example.is_target.index(True)
-
 
 class Encoded(NamedTuple):
-    """The answers that can be learned from, and how many each row gave; and why the other rows gave none.
+    """The answers that can be learned from, and which of them are wanted; and why other rows gave none.
 
-    left_out: reason -> rows, by their numbers.
+    given: how many answers each row gave. left_out: reason -> rows, by their numbers.
     """
 
-    answers: list[Judged]
-    given: list[int]
+    answers: Sequence[Example]
+    is_wanted: Sequence[int]
+    given: Sequence[int]
     left_out: LeftOut
 
 
 def encode_judged(
-    rows: Sequence[Row], encoder: ChatEncoder, *, max_length: int, breathe: Callable[[int], None]
+    rows: Sequence[Row],
+    encoder: ChatEncoder,
+    *,
+    max_length: int,
+    breathe: Callable[[int], None],
+    folder: Path | None = None,
 ) -> Encoded:
     """Every row's answers, cut at max_length. Raises DataError for a row that has none, or none that is judged.
 
-    breathe: called with the index of each row.
+    breathe: called with the index of each row. folder: on whose disk many answers go.
     """
-    answers: list[Judged] = []
-    given: list[int] = []
-    useless: dict[str, list[int]] = {}
+    answers, is_wanted, given, useless = StoredExamples(folder), array("b"), array("b"), Reasons()
     for index, row in enumerate(rows):
         breathe(index)
         found = _answers(row, encoder, max_length)
         if isinstance(found, str):
-            useless.setdefault(found, []).append(index + 1)
-        else:
-            answers += found
-            given.append(len(found))
-    return Encoded(answers, given, useless)
+            useless.add(found, index + 1)
+            continue
+        for answer in found:
+            answers.append(answer.example)
+            is_wanted.append(answer.is_wanted)
+        given.append(len(found))
+    return Encoded(answers, is_wanted, given, useless.found)
 
 
 def answers_of_sources(encoded: Encoded, parts: Sequence[Part]) -> tuple[Part, ...]:
@@ -68,11 +72,11 @@ def answers_of_sources(encoded: Encoded, parts: Sequence[Part]) -> tuple[Part, .
     )
 
 
-def mismatched(answer: Judged, other: Judged, *, max_length: int) -> Example:
-    """The answer's prompt with the words of another."""
-    before, after = answer.example, other.example
-    ids = [*before.ids[: answer.begins], *after.ids[other.begins :]]
-    is_target = [*before.is_target[: answer.begins], *after.is_target[other.begins :]]
+def mismatched(one: Example, other: Example, *, max_length: int) -> Example:
+    """The prompt of one answer with the words of the other."""
+    begins, others = one.is_target.index(True), other.is_target.index(True)
+    ids = [*one.ids[:begins], *other.ids[others:]]
+    is_target = [*one.is_target[:begins], *other.is_target[others:]]
     return Example(ids[:max_length], is_target[:max_length])
 
 

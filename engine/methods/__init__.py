@@ -54,6 +54,6 @@ METHODS: dict[str, Callable[[Any, Bench], Method]] = {
 #: Methods that may need a model in memory to compare the policy with, and when.
 NEEDS_REFERENCE: dict[str, Callable[[Any], bool]] = {
     "dpo": lambda preset: preset.dpo.reference == "live" or preset.model.reference is not None,
-    "kto": lambda preset: True,
+    "kto": lambda preset: preset.kto.reference == "live" or preset.model.reference is not None,
     "grpo": lambda preset: preset.grpo.beta > 0,
 }

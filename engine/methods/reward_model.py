@@ -22,6 +22,7 @@ from engine.reward_measures import area_under_curve, calibration_error, pearson,
 from engine.reward_models import reader_for
 from engine.tally import Least, Mean, Peak, Values
 
+NOTHING = Encoded([], [], {})
 #: Held-out prompts measured at most each time, so that a look at them stays short.
 EVAL_PROMPTS = 512
 
@@ -58,8 +59,10 @@ def reward_model(preset: RewardModelPreset, bench: Bench) -> Method:
     training = preset.training
     # What dropout leaves of two answers is no longer what is to be compared.
     without_dropout(bench.policy.model)
-    rankings, left_out = _encode(preset, bench, bench.train, "reading the data")
-    held_out = _encode(preset, bench, bench.held_out, "reading the held-out data").rankings if bench.held_out else []
+    encoded = _encode(preset, bench, bench.train, "reading the data")
+    rankings, left_out = encoded.rankings, encoded.left_out
+    looked_at = _encode(preset, bench, bench.held_out, "reading the held-out data") if bench.held_out else NOTHING
+    held_out = looked_at.rankings
 
     def update(places: Sequence[int]) -> Update:
         whole = [rankings[place] for place in places]
@@ -100,8 +103,7 @@ def reward_model(preset: RewardModelPreset, bench: Bench) -> Method:
         return {f"eval_{name}": value for name, value in found.items()}
 
     def material() -> Material:
-        items, looked_at = ([ranking.answers for ranking in some] for some in (rankings, held_out))
-        return Material(items, update, held_out=looked_at, left_out=left_out)
+        return Material(encoded.answers, update, held_out=looked_at.answers, left_out=left_out, by_token=False)
 
     return Method(batches, loss, measure, material)
 
@@ -170,7 +172,9 @@ def _encode(preset: RewardModelPreset, bench: Bench, table: Table, phase: str) -
 
     to_learn = table is bench.train
     read = reader_for(bench.policy, system_prompt=preset.data.system_prompt)
-    encoded = encode_rankings(table.rows, read, max_length=longest, to_learn=to_learn, breathe=breathe)
+    encoded = encode_rankings(
+        table.rows, read, max_length=longest, to_learn=to_learn, breathe=breathe, folder=bench.folder
+    )
     encoded = encoded._replace(left_out=table.numbered(encoded.left_out))
     lost = told(encoded, table.origins)
     if not encoded.rankings:

@@ -15,7 +15,7 @@ from engine.data.chat import Example
 from engine.data.left_out import LeftOut, told
 from engine.data.rows import UnusableRow
 from engine.data.sources import DataError, Row, Table
-from engine.data.store import Grouped, StoredExamples
+from engine.data.store import StoredExamples, one_by_one
 from engine.logprobs import Rows, TokenScorer
 from engine.loop import Material, Method, Update
 from engine.losses import dft_loss, sft_loss
@@ -96,14 +96,10 @@ def sft(preset: SftPreset, bench: Bench) -> Method:
         return values
 
     def material() -> Material:
-        return Material(_items(examples), update, held_out=_items(held_out), left_out=left_out)
+        return Material(one_by_one(examples), update, held_out=one_by_one(held_out), left_out=left_out)
 
     bench.policy.model.train()
     return Method(batches, loss, measure, material)
-
-
-def _items(examples: Sequence[Example]) -> Sequence[tuple[Example]]:
-    return Grouped(examples, 1, lambda example: (example,))
 
 
 def _packing(preset: SftPreset, bench: Bench) -> Packing:

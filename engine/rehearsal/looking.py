@@ -1,8 +1,9 @@
 """The data as the model sees it: what counts in the loss, how long rows are, which repeat, and what looks wrong."""
 
 import itertools
+from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from transformers import PreTrainedTokenizerBase
 
@@ -43,27 +44,59 @@ class Reading:
 
 def look(material: Material, reading: Reading) -> Report:
     """Everything but the measured step. What would learn nothing is an error among the findings."""
-    items = material.items
-    marks = [_mark(item) for item in items]
-    learned = set(marks)
-    texts = [text for item in items for text in item]
+    count = _counted(material.items, reading)
     report = Report(
         rows=len(reading.table.rows) + sum(map(len, reading.table.left_out.values())),
-        items=len(items),
-        cut=sum(any(text.is_cut for text in item) for item in items),
-        repeated=len(marks) - len(learned),
+        items=len(material.items),
+        cut=count.cut,
+        repeated=len(material.items) - len(count.marks),
         held_out=len(material.held_out),
-        also_held_out=sum(_mark(item) in learned for item in material.held_out),
+        also_held_out=sum(_mark(item) in count.marks for item in material.held_out),
         left_out=_left_out(material, reading),
-        tokens=sum(len(text.ids) for text in texts),
-        counted_tokens=sum(sum(text.is_target) for text in texts) if material.by_token else 0,
+        tokens=sum(count.lengths),
+        counted_tokens=count.targets if material.by_token else 0,
         by_token=material.by_token,
-        lengths=_lengths([len(text.ids) for text in texts], reading.limit),
+        lengths=_lengths(count.lengths, reading.limit),
         shown=_shown(material, reading),
         findings=[],
     )
-    found = [*_nothing_to_learn(report, reading, material), *_of_rows(report), *_of_tokens(material, reading)]
+    found = [*_nothing_to_learn(report, reading, material), *_of_rows(report), *_of_tokens(count, material, reading)]
     return report.model_copy(update={"findings": found})
+
+
+@dataclass
+class Count:
+    """What all items together have: gathered in one pass, as they may be more than fit into memory.
+
+    lengths: of each text, tokens. marks: of each item that is no other's equal. cut: items. targets: tokens that count.
+    highest: token. begun_twice: whether a text begins with two beginnings. whole, unended: texts that are not cut, and
+    those of them that do not learn to end.
+    """
+
+    lengths: "array[int]" = field(default_factory=lambda: array("q"))
+    marks: set[int] = field(default_factory=set)
+    cut: int = 0
+    targets: int = 0
+    highest: int = 0
+    begun_twice: bool = False
+    whole: int = 0
+    unended: int = 0
+
+
+def _counted(items: Sequence[Item], reading: Reading) -> Count:
+    count, first, ends = Count(), reading.tokenizer.bos_token_id, frozenset(reading.end_ids)
+    for item in items:
+        count.marks.add(_mark(item))
+        count.cut += any(text.is_cut for text in item)
+        for text in item:
+            count.lengths.append(len(text.ids))
+            count.targets += sum(text.is_target)
+            count.highest = max(count.highest, max(text.ids, default=0))
+            count.begun_twice |= first is not None and text.ids[:2] == [first, first]
+            is_whole = not text.is_cut and any(text.is_target)
+            count.whole += is_whole
+            count.unended += is_whole and not _learns_end(text, ends)
+    return count
 
 
 def _mark(item: Item) -> int:
@@ -78,7 +111,7 @@ def _left_out(material: Material, reading: Reading) -> list[LeftOut]:
     return [LeftOut(reason=why, count=len(numbers), where=named(numbers, origins)) for why, numbers in told]
 
 
-def _lengths(lengths: list[int], limit: int) -> Lengths:
+def _lengths(lengths: Sequence[int], limit: int) -> Lengths:
     ordered = sorted(lengths) or [0]
     width = ordered[-1] // BARS + 1
     bars = [0] * (ordered[-1] // width + 1)
@@ -152,12 +185,11 @@ def _of(count: int, total: int) -> str:
     return f"{count:,} of {total:,} rows {'is' if count == 1 else 'are'}"
 
 
-def _of_tokens(material: Material, reading: Reading) -> Iterator[Finding]:
+def _of_tokens(count: Count, material: Material, reading: Reading) -> Iterator[Finding]:
     """The tokenizer against the model, its template, and whether the end of an answer is learned."""
     tokenizer = reading.tokenizer
-    highest = max((max(text.ids) for item in material.items for text in item if text.ids), default=0)
-    if highest >= reading.embeddings:
-        what = f"token {highest:,} is in the data, and the model has embeddings for {reading.embeddings:,}"
+    if count.highest >= reading.embeddings:
+        what = f"token {count.highest:,} is in the data, and the model has embeddings for {reading.embeddings:,}"
         yield Finding(level="error", what=what, advice="use the tokenizer that came with the model", key="model.path")
     else:
         what = f"tokenizer and model fit: {len(tokenizer):,} tokens, {reading.embeddings:,} embeddings"
@@ -165,15 +197,14 @@ def _of_tokens(material: Material, reading: Reading) -> Iterator[Finding]:
     if reading.has_turns and not tokenizer.chat_template:
         what = "the tokenizer has no chat template, so turns are joined by line breaks and only the last answer counts"
         yield Finding(level="warning", what=what, advice="use the tokenizer of an instruction-tuned model")
-    yield from _of_marks(material, reading)
+    yield from _of_marks(count, tokenizer)
     if material.by_token and not material.sampled:
-        yield from _of_ends(material, reading)
+        yield from _of_ends(count, tokenizer)
 
 
-def _of_marks(material: Material, reading: Reading) -> Iterator[Finding]:
-    tokenizer = reading.tokenizer
-    first, pad = tokenizer.bos_token_id, tokenizer.pad_token_id
-    if first is not None and any(text.ids[:2] == [first, first] for item in material.items for text in item):
+def _of_marks(count: Count, tokenizer: PreTrainedTokenizerBase) -> Iterator[Finding]:
+    pad = tokenizer.pad_token_id
+    if count.begun_twice:
         what = f"rows begin with {tokenizer.bos_token} twice: the template writes it, and the tokenizer again"
         yield Finding(level="warning", what=what, advice="take it out of the data or out of the chat template")
     if pad is not None and pad == tokenizer.eos_token_id:
@@ -181,17 +212,15 @@ def _of_marks(material: Material, reading: Reading) -> Iterator[Finding]:
         yield Finding(level="info", what=what)
 
 
-def _of_ends(material: Material, reading: Reading) -> Iterator[Finding]:
+def _of_ends(count: Count, tokenizer: PreTrainedTokenizerBase) -> Iterator[Finding]:
     """Whether answers that are there whole end with a token that ends them: else the model never learns to stop."""
-    ends = frozenset(reading.end_ids)
-    whole = [text for item in material.items for text in item if not text.is_cut and any(text.is_target)]
-    unended = sum(not _learns_end(text, ends) for text in whole)
-    token = reading.tokenizer.eos_token or "the end token"
-    if whole and not unended:
+    token = tokenizer.eos_token or "the end token"
+    if count.whole and not count.unended:
         yield Finding(level="good", what=f"every whole answer ends with {token} and learns it")
-    elif unended:
-        which = "no answer" if unended == len(whole) else f"{unended:,} of {len(whole):,} answers do not"
-        verb = "ends" if unended == len(whole) else "end"
+    elif count.unended:
+        is_none = count.unended == count.whole
+        which = "no answer" if is_none else f"{count.unended:,} of {count.whole:,} answers do not"
+        verb = "ends" if is_none else "end"
         what = f"{which} {verb} with {token} in what counts, so the model is not taught to stop there"
         advice = "let the chat template write the end token after an answer"
         yield Finding(level="warning", what=what, advice=advice)

@@ -129,7 +129,7 @@ def test_rows_of_no_use_are_counted_named_and_left_out() -> None:
 
 def test_an_answer_that_is_only_rated_measures_but_does_not_teach() -> None:
     row: Row = {"prompt": "p", "completion": "a", "score": 3}
-    assert encoded([row]).rankings == []
+    assert len(encoded([row]).rankings) == 0
     [rated] = encoded([row], to_learn=False).rankings
     assert (rated.pairs, rated.ratings) == ([], [3.0])
 
@@ -138,7 +138,7 @@ def test_a_text_that_is_too_long_is_never_cut() -> None:
     """The score is read at the end, so a text without its end would be scored for something else."""
     row: Row = {"prompt": "p" * 40, "chosen": "a" * 23, "rejected": "b"}
     assert len(encoded([row], max_length=65).rankings[0].answers[0].ids) == 64
-    assert encoded([row], max_length=63).rankings == []
+    assert len(encoded([row], max_length=63).rankings) == 0
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])

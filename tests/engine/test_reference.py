@@ -55,6 +55,43 @@ def test_a_reference_kept_on_disk_gives_the_curve_of_one_asked_each_step(tmp_pat
     assert kept_files(live) == []
 
 
+def kto(folder: Path, *, model: dict[str, Any] | None = None, shuffle: bool = False, size: int = 8, **own: Any) -> Any:
+    """Eight answers, of four pairs."""
+    pairs = str(running.uneven_pairs(folder / "few.jsonl", 4))
+    data = {"train": pairs, "eval": pairs, "shuffle": shuffle}
+    training = {"steps": 3, "eval_every": 3, "batch_size": size}
+    return running.preferring("kto", model=model or {}, data=data, training=training, kto=own)
+
+
+@pytest.mark.parametrize("adapter", [None, running.LORA], ids=["all weights", "adapter"])
+def test_in_kto_it_knows_each_answer_and_each_stranger(tmp_path: Path, adapter: Any) -> None:
+    """Where a step is all of the data in its order, both ways a prompt meets the same stranger's answer."""
+    how: dict[str, Any] = {"model": {"adapter": adapter}, "undesirable_weight": 0.0}  # words rise, strangers' too
+    live = running.done(tmp_path / "live", kto(tmp_path, **how))
+    kept = running.done(tmp_path / "kept", kto(tmp_path, **how, reference="cached"))
+    assert_close_curves(kept, live)
+    assert running.values_of(live, "kl")[-1] > 1e-4
+    assert len(kept_files(kept)) == 1
+    logps = json.loads(kept_files(kept)[0].read_text())["logps"]
+    assert len(logps) == 2 * 8
+
+
+def test_in_kto_without_a_divergence_no_stranger_is_asked_for(tmp_path: Path) -> None:
+    own: dict[str, Any] = {"loss": "apo_zero_unpaired", "shuffle": True, "size": 3}
+    live = running.done(tmp_path / "live", kto(tmp_path, **own))
+    kept = running.done(tmp_path / "kept", kto(tmp_path, **own, reference="cached"))
+    assert_close_curves(kept, live)
+    assert len(json.loads(kept_files(kept)[0].read_text())["logps"]) == 8
+
+
+def test_in_kto_a_model_that_was_named_is_asked_and_let_go(tmp_path: Path, other_model: str) -> None:
+    model = {"reference": other_model}
+    live = running.done(tmp_path / "live", kto(tmp_path, model=model))
+    kept = running.done(tmp_path / "kept", kto(tmp_path, model=model, reference="cached"))
+    assert_close_curves(kept, live)
+    assert abs(running.values_of(live, "rewards/chosen")[0]) > 1e-3
+
+
 def test_what_another_run_has_kept_is_used_by_the_next_with_the_same_weights_and_pairs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from engine.data.byte_tokenizer import byte_tokenizer
 from engine.data.chat import ChatEncoder, Example
 from engine.data.mixture import Part
 from engine.data.sources import DataError
-from engine.data.unpaired import Encoded, Judged, answers_of_sources, encode_judged, mismatched
+from engine.data.unpaired import Encoded, answers_of_sources, encode_judged, mismatched
 
 
 def encode(rows: list[dict[str, Any]], *, longest: int = 16) -> Encoded:
@@ -27,14 +27,10 @@ def test_a_row_is_one_answer_and_a_pair_is_two() -> None:
             {"prompt": "1+1=", "chosen": "2", "rejected": "3"},
         ]
     )
-    assert [(text(answer.example), answer.is_wanted) for answer in encoded.answers] == [
-        ("2+2=4", True),
-        ("2+3=4", False),
-        ("1+1=2", True),
-        ("1+1=3", False),
-    ]
-    assert [answer.begins for answer in encoded.answers] == [4, 4, 4, 4]
-    assert encoded.given == [1, 1, 2]
+    assert [text(answer) for answer in encoded.answers] == ["2+2=4", "2+3=4", "1+1=2", "1+1=3"]
+    assert list(encoded.is_wanted) == [True, False, True, False]
+    assert [answer.is_target.index(True) for answer in encoded.answers] == [4, 4, 4, 4]
+    assert list(encoded.given) == [1, 1, 2]
 
 
 def test_rows_of_no_use_are_left_out_with_the_reason() -> None:
@@ -48,7 +44,7 @@ def test_rows_of_no_use_are_left_out_with_the_reason() -> None:
     ]
     encoded = encode(rows)
     assert len(encoded.answers) == 1
-    assert encoded.left_out == {
+    assert {reason: list(rows) for reason, rows in encoded.left_out.items()} == {
         "an answer is empty": [2],
         "nothing of the answer fits into 16 tokens": [3],
         "nothing stands before the answer": [4],
@@ -74,7 +70,6 @@ def test_a_stranger_is_one_prompt_with_the_answer_of_another_cut_at_the_limit() 
 
 
 def test_the_answers_of_each_source_are_counted() -> None:
-    answer = Judged(Example([1, 2], [False, True]), True)
-    encoded = Encoded([answer] * 5, [2, 1, 2], {})
+    encoded = Encoded([Example([1, 2], [False, True])] * 5, [True] * 5, [2, 1, 2], {})
     parts = (Part(2, 0.25), Part(1, 0.75))
     assert answers_of_sources(encoded, parts) == (Part(3, 0.25), Part(2, 0.75))
