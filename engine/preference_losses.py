@@ -18,7 +18,10 @@ DISCOPOP_TAU = 0.05
 
 
 class Pairs(NamedTuple):
-    """Summed log-probabilities of B chosen and rejected answers, nats, and how many tokens each sums. All (B,)."""
+    """Summed log-probabilities of B chosen and rejected answers, nats, and how many tokens each sums. All (B,).
+
+    offset: by how much the chosen answer's reward should lead, for `sigmoid` alone.
+    """
 
     chosen: Tensor
     rejected: Tensor
@@ -26,6 +29,7 @@ class Pairs(NamedTuple):
     reference_rejected: Tensor
     chosen_tokens: Tensor
     rejected_tokens: Tensor
+    offset: Tensor | float = 0.0
 
     @property
     def chosen_ratio(self) -> Tensor:
@@ -84,8 +88,11 @@ def sigmoid(pairs: Pairs, beta: float, label_smoothing: float) -> Tensor:
 
     With label_smoothing ε it is cDPO (Mitchell 2023, "A note on DPO with noisy preferences"), as in OpenRLHF: a pair is
     taken to be the wrong way round with probability ε. TRL's sigmoid leaves ε out of account.
+
+    With an offset Δ it is -logsigmoid(β d - Δ): ODPO, Amini et al. 2024 (arXiv:2402.10571). There Δ is the log of a
+    difference in score, times a weight; here the weight is `dpo.margin`, and the data says what it weighs.
     """
-    return _smoothed(beta * pairs.margin, label_smoothing)
+    return _smoothed(beta * pairs.margin - pairs.offset, label_smoothing)
 
 
 def hinge(pairs: Pairs, beta: float) -> Tensor:

@@ -79,6 +79,9 @@ def of_dpo(own: settings.Dpo, training: settings.Training) -> list[Fault]:
         found.append(
             Fault(("dpo", "loss"), own.loss, "is not used beside dpo.losses", "name it there, or leave it out")
         )
+    if own.margin and "sigmoid" not in own.kinds:
+        problem = f"has no effect on {', '.join(own.kinds)}"
+        found.append(Fault(("dpo", "margin"), str(own.margin), problem, "set it to 0, or choose sigmoid"))
     if own.label_smoothing and not set(own.kinds) & set(SMOOTHED):
         remedy = f"set it to 0, or choose one of {', '.join(SMOOTHED)}"
         found.append(Fault(smoothing, given, f"has no effect on {', '.join(own.kinds)}", remedy))

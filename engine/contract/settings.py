@@ -251,6 +251,9 @@ class Dpo(BaseModel, **STRICT):
     label_smoothing: float = setting(
         0.0, "share of pairs taken to be the wrong way round; for sigmoid, robust, exo_pair and aot", ge=0, lt=0.5
     )
+    margin: float = setting(
+        0.0, "chosen should lead by this times the row's `margin` (ODPO, arXiv:2402.10571); for sigmoid; 0 = none", ge=0
+    )
     sft_weight: float = setting(0.0, "weight of learning the chosen answers as in SFT beside it", ge=0)
     ld_alpha: float | None = setting(
         None, "weight of tokens beyond the length of the shorter answer (arXiv:2409.06411); empty = 1", ge=0, le=1

@@ -40,7 +40,9 @@ def compare(preset: DpoPreset, batch: PairBatch, scores: TokenScores) -> tuple[T
     assert batch.reference is not None  # noqa: S101 - DPO never goes without
     logps = summed(scores.logps, is_target, own.ld_alpha)
     result = preference_loss(
-        Pairs(*logps.chunk(2), *batch.reference.chunk(2), *is_target.sum(dim=1).chunk(2)),
+        Pairs(*logps.chunk(2), *batch.reference.chunk(2), *is_target.sum(dim=1).chunk(2))._replace(
+            offset=own.margin * batch.margins
+        ),
         kinds=own.kinds,
         beta=own.beta,
         label_smoothing=own.label_smoothing,

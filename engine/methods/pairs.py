@@ -1,5 +1,6 @@
 """What methods that learn from pairs of answers have in common: reading, cutting up and measuring them."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -33,6 +34,7 @@ class PairBatch(NamedTuple):
 
     line: the same with each prompt once, where the model reads that. reference: what it thinks of each answer, (2B,),
     nats, or None. is_answer: (2B, T), the targets that are of an answer; others are of a prompt that is learned, too.
+    margins: (B,), the rows' own `margin`, 0 where a row has none.
     pairs, chosen_targets: of the whole update, over all its micro-batches and processes.
     """
 
@@ -40,6 +42,7 @@ class PairBatch(NamedTuple):
     is_answer: Tensor
     line: Line | None
     reference: Tensor | None
+    margins: Tensor
     pairs: float
     chosen_targets: float
 
@@ -54,12 +57,14 @@ Compare = Callable[[PairBatch, TokenScores], tuple[Tensor, Values]]
 class PairSet:
     """Encoded pairs, what the reference thinks of them if anything, and how they become batches.
 
-    with_prompts: the prompts before the chosen answers are targets, too.
+    margins: of each pair, NaN where its row has none. with_prompts: the prompts before the chosen answers are targets,
+    too.
     """
 
     preset: PairPreset
     bench: Bench
     pairs: Sequence[Pair]
+    margins: Sequence[float]
     in_lines: bool
     with_prompts: bool = False
     reference: Reference | None = None
@@ -89,7 +94,8 @@ class PairSet:
             starts = torch.tensor(begins + [0] * len(part), device=is_answer.device).unsqueeze(1)
             is_answer = is_answer & (torch.arange(is_answer.shape[1], device=is_answer.device) >= starts)
         targets = sum(sum(self._chosen(self.pairs[index]).is_target) for index in whole)
-        return PairBatch(rows, is_answer, line, logps, float(len(whole)), float(targets))
+        margins = torch.tensor([self.margins[index] for index in part], device=is_answer.device).nan_to_num()
+        return PairBatch(rows, is_answer, line, logps, margins, float(len(whole)), float(targets))
 
     def _chosen(self, pair: Pair) -> Example:
         is_target = [False, *[True] * (len(pair.chosen.ids) - 1)]
@@ -111,15 +117,15 @@ def learn_from_pairs(
     """
     in_lines = all_read_lines(bench)
 
-    def pair_set(pairs: Sequence[Pair]) -> PairSet:
-        found = PairSet(preset, bench, pairs, in_lines, with_prompts)
+    def pair_set(encoded: Encoded) -> PairSet:
+        found = PairSet(preset, bench, encoded.pairs, encoded.margins, in_lines, with_prompts)
         return found if reference is None else replace(found, reference=reference(found))
 
-    pairs, left_out = _encode(preset, bench, bench.train, "reading the data")
-    train = pair_set(pairs)
+    encoded = _encode(preset, bench, bench.train, "reading the data")
+    pairs, left_out, train = encoded.pairs, encoded.left_out, pair_set(encoded)
     held_out = None
     if bench.held_out is not None:
-        held_out = pair_set(_encode(preset, bench, bench.held_out, "reading the held-out data").pairs)
+        held_out = pair_set(_encode(preset, bench, bench.held_out, "reading the held-out data"))
     training = preset.training
     # Dropout would tell the policy apart from its reference, which are one at the first step.
     without_dropout(bench.policy.model)
@@ -222,6 +228,8 @@ def _encode(preset: PairPreset, bench: Bench, table: Table, phase: str) -> Encod
     lost = told(encoded, table.origins)
     if not encoded.pairs:
         raise DataError(f"no pair can be learned from: {lost}; mend the data, or raise data.max_length")
+    if isinstance(preset, DpoPreset) and preset.dpo.margin and all(map(math.isnan, encoded.margins)):
+        raise DataError("no row has a `margin`, which dpo.margin asks for; add that column, or set dpo.margin to 0")
     if lost:
         bench.reporter.notice("warning", lost, "mend those rows, or raise data.max_length where they are too long")
     return encoded

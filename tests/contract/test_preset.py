@@ -193,6 +193,8 @@ def test_choices_of_grpo_that_have_no_sense_together_are_told(own, key):
         ("dpo: {losses: {hinge: 1.0, exo_pair: 0.2}}", ["dpo.label_smoothing"]),
         ("dpo: {losses: {sigmoid: 1.0, aot: 0.2}}", ["training.micro_batch_size"]),
         ("dpo: {loss: sigmoid, label_smoothing: 0.1}", []),
+        ("dpo: {loss: hinge, margin: 1.0}", ["dpo.margin"]),
+        ("dpo: {losses: {hinge: 1.0, sigmoid: 1.0}, margin: 1.0}", []),
     ],
 )
 def test_a_loss_of_pairs_says_what_it_needs(settings, keys):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from engine.contract import events, metrics
 from engine.contract.preset import DpoPreset
-from engine.data.sources import Row
+from engine.data.sources import DataError, Row
 from engine.loop import Update
 from engine.methods.dpo import dpo, summed
 from engine.tally import Tally
@@ -49,6 +50,23 @@ def first_update(preset: DpoPreset, bench: Any) -> tuple[Update, dict[str, float
         share += part.item()
         tally.add(values)
     return update, {"share": share, **tally.means(bench.accelerator)}
+
+
+def test_the_rows_margins_are_leads_that_the_setting_scales(tmp_path: Path) -> None:
+    """The policy is its reference, so each loss is -log sigmoid(-margin / 2); a row without one asks for none."""
+    margins = [2.0, 0.0, 4.0]
+    rows = [*({**row, "margin": m} for row, m in zip(ROWS, margins, strict=False)), ROWS[3]]
+    bench = bench_of(replace(tiny_policy(), reference=tiny_policy().model), tmp_path, train=rows)
+    _, told = first_update(preset_of(margin=0.5), bench)
+    leads = [0.5 * m for m in (*margins, 0.0)]
+    assert told["share"] == pytest.approx(sum(math.log1p(math.exp(lead)) for lead in leads) / 4, rel=1e-5)
+    assert first_update(preset_of(), bench)[1]["share"] == pytest.approx(math.log(2), rel=1e-5)
+
+
+def test_a_margin_that_no_row_has_is_refused(tmp_path: Path) -> None:
+    bench = bench_of(replace(tiny_policy(), reference=tiny_policy().model), tmp_path, train=ROWS)
+    with pytest.raises(DataError, match=r"no row has a `margin`, which dpo.margin asks for; add that column, or set"):
+        dpo(preset_of(margin=0.5), bench)
 
 
 @pytest.mark.parametrize("lora", [False, True], ids=["frozen copy", "adapter off"])

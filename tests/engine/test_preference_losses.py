@@ -125,6 +125,14 @@ def test_dpo_pushes_by_how_wrong_the_implicit_reward_is() -> None:
     assert chosen.grad.item() == pytest.approx(-0.5 * sigma(0.5 * (3 - 1)))
 
 
+def test_with_an_offset_a_pair_has_to_lead_by_it() -> None:
+    """β d = 1.5, so an offset of 1 leaves 0.5, and one of 1.5 leaves a pair as undecided as no lead at all."""
+    pairs = pairs_of([2.0, 2.0, 2.0], [-1.0, -1.0, -1.0])._replace(offset=torch.tensor([0.0, 1.0, 1.5]))
+    found = loss_of(pairs, "sigmoid", smoothing=0.0)
+    assert found.per_pair.tolist() == pytest.approx([softplus(-1.5), softplus(-0.5), math.log(2)])
+    assert found.chosen_rewards.tolist() == [1.0, 1.0, 1.0]
+
+
 def test_the_hinge_lets_go_of_a_pair_whose_margin_is_wide_enough() -> None:
     assert loss_of(pairs_of([1.0, 4.0], [0.0, 0.0]), "hinge").per_pair.tolist() == [0.5, 0.0]
 
@@ -186,7 +194,7 @@ def test_shares_add_up_however_the_batch_is_cut(kind: str, count: int, cut: int,
     pairs = random_pairs(count, seed)
 
     def share(part: slice) -> Tensor:
-        cut_pairs = Pairs(*(tensor[part] for tensor in pairs))
+        cut_pairs = Pairs(*(tensor[part] for tensor in pairs[:6]))
         return preference_loss(cut_pairs, kinds={kind: 1.0}, beta=0.3, label_smoothing=0.2, normaliser=count).share
 
     whole, parts = share(slice(None)), share(slice(0, cut)) + share(slice(cut, None))
@@ -196,7 +204,7 @@ def test_shares_add_up_however_the_batch_is_cut(kind: str, count: int, cut: int,
 @pytest.mark.parametrize("kind", sorted(WHOLE_BATCH))
 def test_a_batch_that_is_cut_is_another_loss_where_pairs_are_sorted(kind: str) -> None:
     pairs = random_pairs(6, 1)
-    halves = [Pairs(*(tensor[part] for tensor in pairs)) for part in (slice(0, 3), slice(3, 6))]
+    halves = [Pairs(*(tensor[part] for tensor in pairs[:6])) for part in (slice(0, 3), slice(3, 6))]
     cut = sum(loss_of(half, kind).share.item() for half in halves) / 2
     assert abs(cut - loss_of(pairs, kind).share.item()) > 1e-3
 
