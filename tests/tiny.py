@@ -158,7 +158,9 @@ class Untouched:
 
 def run_steps(preset: Preset, policy: Policy, folder: Path, rows: Sequence[Row] | Table) -> list[events.Step]:
     """The steps of a run, by the parts that make it."""
-    bench = bench_of(policy, folder, train=rows)
+    bench = bench_of(
+        policy, folder, train=rows, scores=RewardScorer if preset.method == "reward_model" else TokenScorer
+    )
     train(
         METHODS[preset.method](preset, bench),
         scorer=bench.scorer,

@@ -1,18 +1,23 @@
 """Every form of row that people have, and the one form of each kind that methods read."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from engine.contract.preset import Preset
 from engine.contract.settings import Source
+from engine.data.byte_tokenizer import byte_tokenizer
 from engine.data.formats import FORMATS, KINDS, canonical, recognise
 from engine.data.rows import UnusableRow
 from engine.data.sources import load_rows
+from engine.models import Policy
 from tests.engine import running
-from tests.tiny import CHATML, run_steps, tiny_policy
+from tests.tiny import CHATML, run_steps, tiny_policy, tiny_reward_model, with_lora
 
 Row = dict[str, Any]
 
@@ -358,9 +363,29 @@ def test_every_kind_that_a_method_learns_from_has_a_form() -> None:
 
 # ---------------------------------------------------------------------------------------------------------- to a step
 
-#: The methods that learn from rows as they are, and those of the forms above that they take.
-LEARNERS = {"sft": running.sft, "dpo": running.dpo}
-LEARNED = {name: (method, row) for name, (method, row, _) in KNOWN.items() if method in LEARNERS}
+#: Methods that learn from rows as they are; pairs are for all those that compare two answers.
+LEARNERS: dict[str, Callable[..., Preset]] = {"sft": running.sft, "reward_model": running.reward_model}
+LEARNERS |= {name: partial(running.preferring, name) for name in ("dpo", "orpo", "kto")}
+PAIR_LEARNERS = ("dpo", "orpo", "kto", "reward_model")
+#: What only measures, as nothing is better than anything else.
+MEASURES = ("rating",)
+LEARNED = {
+    f"{learner}: {name}": (learner, row)
+    for name, (method, row, _) in KNOWN.items()
+    for learner in (PAIR_LEARNERS if method == "dpo" else (method,))
+    if learner in LEARNERS and name not in MEASURES
+}
+
+
+def learner_of(method: str) -> Policy:
+    """A tiny model with an adapter, for words or for scores, and a chat template."""
+    if method == "reward_model":
+        model = with_lora(tiny_reward_model(), task_type="SEQ_CLS", modules_to_save=["score"])
+        policy = Policy(model, byte_tokenizer(), has_adapter=True)
+    else:
+        policy = tiny_policy(lora=True)
+    policy.tokenizer.chat_template = CHATML
+    return policy
 
 
 @pytest.mark.parametrize(("method", "row"), LEARNED.values(), ids=LEARNED)
@@ -368,8 +393,7 @@ def test_a_file_of_every_form_trains(tmp_path: Path, method: str, row: Row) -> N
     file = tmp_path / "rows.jsonl"
     file.write_text((json.dumps(row) + "\n") * 3, "utf-8")
     table = load_rows([Source(path=str(file))], method)
-    policy = tiny_policy(lora=True)
-    policy.tokenizer.chat_template = CHATML
+    policy = learner_of(method)
     preset = LEARNERS[method](model={"adapter": {"rank": 4}}, data={"max_length": 128}, training={"steps": 2})
     before = [parameter.clone() for parameter in policy.model.parameters() if parameter.requires_grad]
     steps = run_steps(preset, policy, tmp_path / "run", table)
