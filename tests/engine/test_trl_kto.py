@@ -11,18 +11,17 @@ from typing import Any
 import pytest
 import torch
 
-from engine.assembly import optimizer_of
 from engine.contract.preset import KtoPreset
 from engine.data.byte_tokenizer import byte_tokenizer
 from engine.data.sources import Row
-from engine.loop import Progress, train
 from engine.methods.bench import Bench
 from engine.methods.kto import kto
 from engine.models import Policy
 from engine.tally import Tally
 from tests.engine.test_trl_dpo import assert_same_values, policy_of, theirs_of
-from tests.engine.test_trl_parity import STEADY, gradients, largest_difference, largest_relative_error, steadied
-from tests.tiny import FAMILIES, Untouched, bench_of, tiny_model, with_lora
+from tests.engine.test_trl_parity import gradients, largest_difference, largest_relative_error
+from tests.engine.trl import STEADY, STEPS, left_padding, three_steps, trainer_of
+from tests.tiny import FAMILIES, bench_of, tiny_model, with_lora
 
 pytestmark = pytest.mark.oracle
 
@@ -44,29 +43,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def trl_kto(model: Any, folder: Path, rows: list[Row], *, reference: Any, **settings: Any) -> Any:
-    from datasets import Dataset
-    from trl.trainer.kto_config import KTOConfig
-    from trl.trainer.kto_trainer import KTOTrainer
-
-    config = KTOConfig(
-        output_dir=str(folder),
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        report_to="none",
-        save_strategy="no",
-        disable_tqdm=True,
-        logging_steps=1,
-        train_sampling_strategy="sequential",
-        **{"per_device_train_batch_size": 4, **settings},
-    )
-    return KTOTrainer(
-        model,
-        ref_model=reference,
-        args=config,
-        train_dataset=Dataset.from_list(rows),
-        processing_class=byte_tokenizer(),
-    )
+    return trainer_of("kto", model, folder, rows, parts={"ref_model": reference}, **settings)
 
 
 def preset_of(training: dict[str, Any] | None = None, optimizer: dict[str, Any] | None = None, **own: Any) -> KtoPreset:
@@ -136,49 +113,47 @@ def test_pairs_are_taken_apart(tmp_path: Path) -> None:
     assert_same_values(values, told, least=7)
 
 
-def test_with_the_adapter_off_as_reference_loss_and_gradients_are_trls(tmp_path: Path) -> None:
-    ours_model, theirs_model = with_lora(tiny_model()), with_lora(tiny_model())
-    trainer = trl_kto(theirs_model, tmp_path / "trl", ROWS, reference=tiny_model())
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_with_the_adapter_off_as_reference_loss_and_gradients_are_trls(family: str, case: str, tmp_path: Path) -> None:
+    ours_model, theirs_model = with_lora(tiny_model(family)), with_lora(tiny_model(family))
+    settings = CASES[case]
+    trainer = trl_kto(theirs_model, tmp_path / "trl", ROWS, reference=tiny_model(family), **settings)
     theirs, told, _ = theirs_of(trainer)
     policy = Policy(ours_model, byte_tokenizer(), has_adapter=True)
-    ours, values = ours_of(preset_of(), bench_of(policy, tmp_path / "ours", train=ROWS))
+    own = {name.replace("loss_type", "loss"): value for name, value in settings.items()}
+    ours, values = ours_of(preset_of(**own), bench_of(policy, tmp_path / "ours", train=ROWS))
     assert ours == pytest.approx(theirs.item(), rel=1e-6)
     assert largest_relative_error(gradients(ours_model), gradients(theirs_model)) < 1e-5
     assert_same_values(values, told, least=7)
 
 
-def test_three_steps_are_trls(tmp_path: Path) -> None:
-    """From a policy equal to its reference, with warm-up, decay and clipping."""
-    start = tiny_model(seed=2)
-    policy = Policy(copy.deepcopy(start), byte_tokenizer(), has_adapter=False, reference=copy.deepcopy(start))
-    how: dict[str, Any] = {"learning_rate": 3e-4, "warmup_steps": 1, "weight_decay": 0.1, "max_grad_norm": 0.5}
-    trainer = trl_kto(
-        copy.deepcopy(start),
-        tmp_path / "trl",
-        ROWS,
-        reference=copy.deepcopy(start),
-        max_steps=3,
-        adam_epsilon=STEADY,
-        **how,
-    )
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_tokenizer_that_pads_on_the_left_changes_nothing_in_either(family: str, tmp_path: Path) -> None:
+    policy = policy_of(family, left_padding())
+    models = (copy.deepcopy(policy.model), copy.deepcopy(policy.reference))
+    trainer = trl_kto(models[0], tmp_path / "trl", ROWS, reference=models[1], tokenizer=left_padding())
+    theirs, _, _ = theirs_of(trainer)
+    ours, _ = ours_of(preset_of(), bench_of(policy, tmp_path / "ours", train=ROWS))
+    assert ours == pytest.approx(theirs.item(), rel=1e-6)
+    assert largest_relative_error(gradients(policy.model), gradients(trainer.model)) < 1e-5
+
+
+@pytest.mark.parametrize("lora", [False, True], ids=["all weights", "adapter"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_three_steps_are_trls(family: str, lora: bool, tmp_path: Path) -> None:
+    """From a policy some way off its reference, with warm-up, decay and clipping."""
+    start: Any = with_lora(tiny_model(family, seed=2)) if lora else tiny_model(family, seed=2)
+    reference, model = tiny_model(family, seed=7).requires_grad_(False), copy.deepcopy(start)
+    theirs = (copy.deepcopy(start), copy.deepcopy(reference))
+    how = {"max_steps": 3, "adam_epsilon": STEADY, **STEPS}
+    trainer = trl_kto(theirs[0], tmp_path / "trl", ROWS, reference=theirs[1], **how)
     trainer.train()
-    preset = preset_of(training={"steps": 3}, optimizer=how)
-    bench = bench_of(policy, tmp_path / "ours", train=ROWS)
-    train(
-        kto(preset, bench),
-        scorer=bench.scorer,
-        optimizer=bench.accelerator.prepare(steadied(optimizer_of(preset, policy.model))),
-        accelerator=bench.accelerator,
-        settings=preset.optimizer,
-        steps=3,
-        progress=Progress(),
-        reporter=bench.reporter,
-        control=Untouched(),
-        save=lambda progress: None,
-        checkpoint_every=0,
-    )
-    assert largest_difference(policy.model, trainer.model) < 1e-6
-    assert largest_difference(policy.model, start) > 1e-4
+    policy = Policy(model, byte_tokenizer(), has_adapter=lora, reference=reference)
+    preset = preset_of(training={"steps": 3}, optimizer=STEPS)
+    three_steps(preset, bench_of(policy, tmp_path / "ours", train=ROWS))
+    assert largest_difference(model, trainer.model) < 1e-6
+    assert largest_difference(model, start) > 1e-4
 
 
 def test_by_design_the_divergence_is_measured_over_the_step_where_trl_measures_each_part(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from engine.data.chat import ChatEncoder
 from engine.data.sources import Row
 from engine.logprobs import TokenScorer
 from engine.losses import sft_loss
+from tests.engine.trl import trainer_of
 from tests.tiny import FAMILIES, run_steps, tiny_model, tiny_policy
 
 pytestmark = pytest.mark.oracle
@@ -50,24 +51,7 @@ def gradients(model: nn.Module) -> list[Tensor]:
 
 
 def trl_sft(model: PreTrainedModel, folder: Path, rows: list[Row] | None = None, **settings: Any) -> Any:
-    from datasets import Dataset
-    from trl.trainer.sft_config import SFTConfig
-    from trl.trainer.sft_trainer import SFTTrainer
-
-    config = SFTConfig(
-        output_dir=str(folder),
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        report_to="none",
-        save_strategy="no",
-        disable_tqdm=True,
-        logging_steps=1,
-        train_sampling_strategy="sequential",
-        **{"per_device_train_batch_size": 4, **settings},
-    )
-    data = Dataset.from_list(rows or ROWS)
-    return SFTTrainer(model, args=config, train_dataset=data, processing_class=byte_tokenizer())
+    return trainer_of("sft", model, folder, rows or ROWS, **settings)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -129,18 +113,6 @@ def test_three_steps_of_sft_are_trls(family: str, accumulation: int, tmp_path: P
         assert [step.values[name] for step in steps] == pytest.approx(theirs, rel=1e-5), name
     moved = largest_difference(policy.model, tiny_model(family))
     assert largest_difference(policy.model, trainer.model) < 1e-6 < 1e-4 < moved
-
-
-#: Adam's epsilon where ours and TRL's take steps with gradients that are partly zero but for rounding: the usual 1e-8
-#: would blow those up to a step of full size, one way or the other by the processor's whim.
-STEADY = 1e-4
-
-
-def steadied(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    """The optimiser with that epsilon; TRL's gets it as `adam_epsilon`."""
-    for group in optimizer.param_groups:
-        group["eps"] = STEADY
-    return optimizer
 
 
 def largest_difference(model: nn.Module, other: nn.Module) -> float:

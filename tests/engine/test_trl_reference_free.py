@@ -10,18 +10,16 @@ from typing import Any
 import pytest
 import torch
 
-from engine.assembly import optimizer_of
 from engine.contract.preset import Preset, check
 from engine.data.byte_tokenizer import byte_tokenizer
-from engine.data.sources import Row
-from engine.loop import Progress, train
 from engine.methods import METHODS
 from engine.methods.bench import Bench
 from engine.models import Policy
 from engine.tally import Mean, Tally
 from tests.engine.test_trl_dpo import ROWS
-from tests.engine.test_trl_parity import STEADY, gradients, largest_difference, largest_relative_error, steadied
-from tests.tiny import FAMILIES, Untouched, bench_of, tiny_model, with_lora
+from tests.engine.test_trl_parity import gradients, largest_difference, largest_relative_error
+from tests.engine.trl import STEADY, STEPS, left_padding, three_steps, trainer_of
+from tests.tiny import FAMILIES, bench_of, tiny_model, with_lora
 
 pytestmark = [
     pytest.mark.oracle,
@@ -53,27 +51,6 @@ CASES: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
         {"beta": 1.5, "gamma": 0.4, "sft_weight": 0.7, "label_smoothing": 0.1},
     ),
 }
-
-
-def trl_of(kind: str, model: Any, folder: Path, rows: list[Row] = ROWS, **settings: Any) -> Any:
-    from datasets import Dataset
-    from trl.experimental.cpo import CPOConfig, CPOTrainer
-    from trl.experimental.orpo import ORPOConfig, ORPOTrainer
-
-    Config, Trainer = {"cpo": (CPOConfig, CPOTrainer), "orpo": (ORPOConfig, ORPOTrainer)}[kind]  # noqa: N806
-    config = Config(
-        output_dir=str(folder),
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        report_to="none",
-        save_strategy="no",
-        disable_tqdm=True,
-        logging_steps=1,
-        train_sampling_strategy="sequential",
-        **{"per_device_train_batch_size": 4, **settings},
-    )
-    return Trainer(model, args=config, train_dataset=Dataset.from_list(rows), processing_class=byte_tokenizer())
 
 
 def preset_of(method: str, own: dict[str, Any], **sections: dict[str, Any]) -> Preset:
@@ -113,7 +90,7 @@ def theirs_of(trainer: Any) -> tuple[torch.Tensor, dict[str, float]]:
 def test_every_loss_its_gradients_and_metrics_are_trls(family: str, case: str, tmp_path: Path) -> None:
     kind, settings, method, own = CASES[case]
     model = tiny_model(family)
-    trainer = trl_of(kind, copy.deepcopy(model), tmp_path / "trl", **settings)
+    trainer = trainer_of(kind, copy.deepcopy(model), tmp_path / "trl", ROWS, **settings)
     theirs, told = theirs_of(trainer)
     policy = Policy(model, byte_tokenizer(), has_adapter=False)
     ours, values = ours_of(preset_of(method, own), bench_of(policy, tmp_path / "ours", train=ROWS))
@@ -125,11 +102,12 @@ def test_every_loss_its_gradients_and_metrics_are_trls(family: str, case: str, t
     assert len(shared) >= 6
 
 
-@pytest.mark.parametrize("case", ["orpo", "simpo", "cpo"])
-def test_of_an_adapter_loss_and_gradients_are_trls(case: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_of_an_adapter_loss_and_gradients_are_trls(family: str, case: str, tmp_path: Path) -> None:
     kind, settings, method, own = CASES[case]
-    ours_model, theirs_model = with_lora(tiny_model()), with_lora(tiny_model())
-    trainer = trl_of(kind, theirs_model, tmp_path / "trl", **settings)
+    ours_model, theirs_model = with_lora(tiny_model(family)), with_lora(tiny_model(family))
+    trainer = trainer_of(kind, theirs_model, tmp_path / "trl", ROWS, **settings)
     theirs, _ = theirs_of(trainer)
     policy = Policy(ours_model, byte_tokenizer(), has_adapter=True)
     ours, _ = ours_of(preset_of(method, own), bench_of(policy, tmp_path / "ours", train=ROWS))
@@ -138,31 +116,34 @@ def test_of_an_adapter_loss_and_gradients_are_trls(case: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("case", ["orpo", "simpo", "cpo"])
-def test_three_steps_are_trls(case: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_tokenizer_that_pads_on_the_left_changes_nothing_in_either(family: str, case: str, tmp_path: Path) -> None:
+    kind, settings, method, own = CASES[case]
+    model = tiny_model(family)
+    trainer = trainer_of(kind, copy.deepcopy(model), tmp_path / "trl", ROWS, tokenizer=left_padding(), **settings)
+    theirs, _ = theirs_of(trainer)
+    policy = Policy(model, left_padding(), has_adapter=False)
+    ours, _ = ours_of(preset_of(method, own), bench_of(policy, tmp_path / "ours", train=ROWS))
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
+    assert largest_relative_error(gradients(model), gradients(trainer.model)) < 1e-5
+
+
+@pytest.mark.parametrize("lora", [False, True], ids=["all weights", "adapter"])
+@pytest.mark.parametrize("case", ["orpo", "simpo", "cpo"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_three_steps_are_trls(family: str, case: str, lora: bool, tmp_path: Path) -> None:
     """With warm-up, decay and clipping; from weights of which none has a gradient so near 0 that AdamW magnifies it."""
     kind, settings, method, own = CASES[case]
-    start = tiny_model(seed=2)
-    policy = Policy(copy.deepcopy(start), byte_tokenizer(), has_adapter=False)
-    how: dict[str, Any] = {"learning_rate": 3e-4, "warmup_steps": 1, "weight_decay": 0.1, "max_grad_norm": 0.5}
-    trainer = trl_of(kind, copy.deepcopy(start), tmp_path / "trl", max_steps=3, adam_epsilon=STEADY, **how, **settings)
+    start: Any = with_lora(tiny_model(family, seed=2)) if lora else tiny_model(family, seed=2)
+    model = copy.deepcopy(start)
+    how = {"max_steps": 3, "adam_epsilon": STEADY, **STEPS, **settings}
+    trainer = trainer_of(kind, copy.deepcopy(start), tmp_path / "trl", ROWS, **how)
     trainer.train()
-    preset = preset_of(method, {**own, "sample_every": 0}, training={"steps": 3}, optimizer=how)
-    bench = bench_of(policy, tmp_path / "ours", train=ROWS)
-    train(
-        METHODS[method](preset, bench),
-        scorer=bench.scorer,
-        optimizer=bench.accelerator.prepare(steadied(optimizer_of(preset, policy.model))),
-        accelerator=bench.accelerator,
-        settings=preset.optimizer,
-        steps=3,
-        progress=Progress(),
-        reporter=bench.reporter,
-        control=Untouched(),
-        save=lambda progress: None,
-        checkpoint_every=0,
-    )
-    assert largest_difference(policy.model, trainer.model) < 1e-6
-    assert largest_difference(policy.model, start) > 1e-4
+    preset = preset_of(method, {**own, "sample_every": 0}, training={"steps": 3}, optimizer=STEPS)
+    policy = Policy(model, byte_tokenizer(), has_adapter=lora)
+    three_steps(preset, bench_of(policy, tmp_path / "ours", train=ROWS))
+    assert largest_difference(model, trainer.model) < 1e-6
+    assert largest_difference(model, start) > 1e-4
 
 
 def test_by_design_the_sft_part_is_a_token_mean_over_the_step_where_trls_is_a_mean_of_means(tmp_path: Path) -> None:
@@ -170,7 +151,7 @@ def test_by_design_the_sft_part_is_a_token_mean_over_the_step_where_trls_is_a_me
 
     def theirs(size: int) -> float:
         settings: dict[str, Any] = {"loss_type": "simpo", "beta": 1e-6, "per_device_train_batch_size": size}
-        trainer = trl_of("cpo", tiny_model(), tmp_path / f"trl-{size}", rows, **settings)
+        trainer = trainer_of("cpo", tiny_model(), tmp_path / f"trl-{size}", rows, **settings)
         losses = [
             trainer.get_batch_loss_metrics(trainer.model, batch)[1]["nll_loss"]
             for batch in trainer.get_train_dataloader()

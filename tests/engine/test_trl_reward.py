@@ -13,22 +13,20 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from engine.assembly import optimizer_of
-from engine.contract import events
 from engine.contract.preset import RewardModelPreset, check
 from engine.data.byte_tokenizer import byte_tokenizer
 from engine.data.formats import canonical
 from engine.data.sources import Row
 from engine.logprobs import Rows
-from engine.loop import Progress, train
 from engine.methods.bench import Bench
 from engine.methods.reward_model import RewardBatch, reward_model
 from engine.models import Policy
 from engine.reward_models import RewardScorer
 from engine.tally import Mean
 from tests.engine.test_chat import chat_tokenizer
-from tests.engine.test_trl_parity import STEADY, gradients, largest_difference, largest_relative_error, steadied
-from tests.tiny import FAMILIES, Untouched, bench_of, random_ids, tiny_reward_model, with_lora
+from tests.engine.test_trl_parity import gradients, largest_difference, largest_relative_error
+from tests.engine.trl import STEADY, STEPS, three_steps, trainer_of
+from tests.tiny import FAMILIES, bench_of, random_ids, tiny_reward_model, with_lora
 
 pytestmark = pytest.mark.oracle
 
@@ -63,33 +61,8 @@ def model_of(family: str, *, lora: bool, seed: int = 0) -> nn.Module:
     return with_lora(model, task_type="SEQ_CLS", modules_to_save=[head]) if lora else model
 
 
-def trl_reward(
-    model: nn.Module,
-    folder: Path,
-    rows: list[Row],
-    *,
-    tokenizer: PreTrainedTokenizerBase | None = None,
-    **settings: Any,
-) -> Any:
-    from datasets import Dataset
-    from trl.trainer.reward_config import RewardConfig
-    from trl.trainer.reward_trainer import RewardTrainer
-
-    config = RewardConfig(
-        output_dir=str(folder),
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        report_to="none",
-        save_strategy="no",
-        disable_tqdm=True,
-        logging_steps=1,
-        train_sampling_strategy="sequential",
-        **{"per_device_train_batch_size": 4, **settings},
-    )
-    processing = tokenizer or byte_tokenizer()
-    reward: Any = model
-    return RewardTrainer(reward, args=config, train_dataset=Dataset.from_list(rows), processing_class=processing)
+def trl_reward(model: nn.Module, folder: Path, rows: list[Row], **settings: Any) -> Any:
+    return trainer_of("reward_model", model, folder, rows, **settings)
 
 
 def preset_of(training: dict[str, Any] | None = None, optimizer: dict[str, Any] | None = None, **own: Any) -> Any:
@@ -185,23 +158,31 @@ def to_the_left(rows: Rows, pad: int) -> dict[str, torch.Tensor]:
     return {"input_ids": ids[order], "attention_mask": mask[order]}
 
 
+@pytest.mark.parametrize("lora", [False, True], ids=["all weights", "adapter"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_padding_on_the_left_changes_no_score_and_for_relative_positions_is_trls(family: str, tmp_path: Path) -> None:
+def test_padding_on_the_left_changes_neither_loss_nor_gradients_and_for_relative_positions_is_trls(
+    family: str, lora: bool, tmp_path: Path
+) -> None:
     """By design GPT-2's positions count from the first token, where TRL's count the padding."""
-    model = model_of(family, lora=False)
+    model = model_of(family, lora=lora)
     bench = bench_for(model, tmp_path / "ours", ROWS)
     ours, _, batch = ours_of(preset_of(margin=False), bench)
+    right = [gradient.clone() for gradient in gradients(model)]
+    model.zero_grad(set_to_none=True)
     left = to_the_left(batch.rows, 0)
     is_token = left["attention_mask"].bool()
-    scores = bench.scorer(Rows(left["input_ids"], is_token, torch.zeros_like(is_token))).rewards
-    chosen, rejected = scores.chunk(2)
+    chosen, rejected = bench.scorer(Rows(left["input_ids"], is_token, torch.zeros_like(is_token))).rewards.chunk(2)
     same = -torch.nn.functional.logsigmoid(chosen - rejected).mean()
+    same.backward()
     assert same.item() == pytest.approx(ours.item(), rel=1e-6)
-    theirs, _ = theirs_of(trl_reward(copy.deepcopy(model), tmp_path / "trl", ROWS), left)
+    assert largest_relative_error(gradients(model), right) < 1e-5
+    trainer = trl_reward(model_of(family, lora=lora), tmp_path / "trl", ROWS)
+    theirs, _ = theirs_of(trainer, left)
     if family == "gpt2":
         assert abs(theirs.item() - ours.item()) > 1e-3
     else:
         assert theirs.item() == pytest.approx(ours.item(), rel=1e-6)
+        assert largest_relative_error(right, gradients(trainer.model)) < 1e-5
 
 
 def test_by_design_a_text_is_scored_at_its_end_token_where_trl_takes_it_for_padding(tmp_path: Path) -> None:
@@ -246,7 +227,6 @@ def test_three_steps_of_a_reward_model_are_trls(family: str, lora: bool, tmp_pat
     """
     start = model_of(family, lora=lora, seed=2)
     model = copy.deepcopy(start)
-    how: dict[str, Any] = {"learning_rate": 1e-3, "warmup_steps": 1, "weight_decay": 0.1, "max_grad_norm": 0.5}
     rows = rows_for(family)
     trainer = trl_reward(
         copy.deepcopy(start),
@@ -255,26 +235,12 @@ def test_three_steps_of_a_reward_model_are_trls(family: str, lora: bool, tmp_pat
         max_steps=3,
         center_rewards_coefficient=0.01,
         adam_epsilon=STEADY,
-        **how,
+        **STEPS,
     )
     trainer.train()
-    preset = preset_of(training={"steps": 3}, optimizer=how, centring=0.01)
+    preset = preset_of(training={"steps": 3}, optimizer=STEPS, centring=0.01)
     bench = bench_for(model, tmp_path / "ours", rows)
-    train(
-        reward_model(preset, bench),
-        scorer=bench.scorer,
-        optimizer=bench.accelerator.prepare(steadied(optimizer_of(preset, model))),
-        accelerator=bench.accelerator,
-        settings=preset.optimizer,
-        steps=3,
-        progress=Progress(),
-        reporter=bench.reporter,
-        control=Untouched(),
-        save=lambda progress: None,
-        checkpoint_every=0,
-    )
-    told = [events.read_event(line) for line in (tmp_path / "ours" / "events.jsonl").read_bytes().splitlines()]
-    steps = [event for event in told if isinstance(event, events.Step)]
+    steps = three_steps(preset, bench)
     for name in ("loss", "grad_norm", "learning_rate", "accuracy", "margin", "min_reward", "max_reward", "num_tokens"):
         theirs = [log[name] for log in trainer.state.log_history if name in log]
         assert [step.values[name] for step in steps] == pytest.approx(theirs, rel=1e-5, abs=2e-6), name

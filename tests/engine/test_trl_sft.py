@@ -96,10 +96,11 @@ def test_weights_after_three_steps_are_trls(family: str, lora: bool, loss: str, 
     assert largest_difference(policy.model, trainer.model) < 1e-6 < 1e-4 < moved
 
 
+@pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
-def test_rows_padded_on_the_left_cost_what_they_cost_trl(family: str, loss: str, tmp_path: Path) -> None:
-    policy = tiny_policy(family)
+def test_rows_padded_on_the_left_cost_what_they_cost_trl(family: str, loss: str, lora: bool, tmp_path: Path) -> None:
+    policy = tiny_policy(family, lora=lora)
     rows, theirs = left_padded(policy.model, tmp_path, loss, with_positions=False)
     ours = LOSSES[loss](TokenScorer(policy.model)(rows).logps, normaliser=float(rows.is_target.sum())).share
     ours.backward()
