@@ -69,6 +69,7 @@ def _open(asked: argparse.Namespace) -> int:
     from workbench.io.workspace import Workspace
     from workbench.main_window import MainWindow
     from workbench.theme import Appearance, Choice
+    from workbench.views.enter_key import EnterPresses
     from workbench.views.wheel_guard import WheelGuard
 
     application = QApplication(["plumbline"])
@@ -76,6 +77,7 @@ def _open(asked: argparse.Namespace) -> int:
     # QApplication takes the desktop's number format, under which tokenizers and YAML misread 0.5.
     locale.setlocale(locale.LC_NUMERIC, "C")
     application.installEventFilter(WheelGuard(application))
+    application.installEventFilter(EnterPresses(application))
     errors = ErrorReporter(log_folder())
     errors.install()
     workspace = Workspace(asked.workspace.expanduser().absolute())

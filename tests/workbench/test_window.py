@@ -318,6 +318,24 @@ def test_an_error_of_the_window_is_one_line_with_its_details(
     assert "boom" in (window.session.workspace.path / "logs" / "window.log").read_text()
 
 
+def test_enter_presses_the_button_that_has_the_focus(qtbot: Any) -> None:
+    from PySide6.QtWidgets import QCheckBox, QPushButton
+
+    from workbench.views.enter_key import EnterPresses
+
+    button, box = QPushButton("Go"), QCheckBox("Keep")
+    pressed: list[str] = []
+    button.clicked.connect(lambda: pressed.append("go"))
+    for widget in (button, box):
+        qtbot.addWidget(widget)
+        widget.installEventFilter(EnterPresses(widget))
+        QTest.keyClick(widget, Qt.Key.Key_Return)
+        QTest.keyClick(widget, Qt.Key.Key_Enter, Qt.KeyboardModifier.KeypadModifier)
+        QTest.keyClick(widget, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+    assert pressed == ["go", "go"]
+    assert not box.isChecked()
+
+
 def test_the_wheel_passes_over_a_box_without_changing_it(qtbot: Any) -> None:
     from PySide6.QtCore import QPoint, QPointF
     from PySide6.QtGui import QWheelEvent
