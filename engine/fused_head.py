@@ -24,21 +24,37 @@ class Scored(NamedTuple):
 
 
 def score_hidden(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, *, scale: float, keeps_at_most: int
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    *,
+    scale: float,
+    keeps_at_most: int,
+    entropy_learns: bool = False,
 ) -> Scored:
     """Scores of targets (N,) under the logits scale · (hidden · weightᵀ + bias), in float32.
 
     hidden: (N, width). weight: (vocabulary, width). keeps_at_most: probabilities to keep for backward; where there are
-    more, none is kept and no tile is larger. Only logps carries a gradient.
+    more, none is kept and no tile is larger. logps carries a gradient, and so does entropy if entropy_learns.
     """
-    scored = _ScoreHidden.apply(hidden, weight, bias, targets, scale, keeps_at_most)  # type: ignore[no-untyped-call]
+    scored = _ScoreHidden.apply(  # type: ignore[no-untyped-call]
+        hidden, weight, bias, targets, scale, keeps_at_most, entropy_learns
+    )
     return Scored(*scored)
 
 
 class _ScoreHidden(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, scale: float, keeps_at_most: int
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        scale: float,
+        keeps_at_most: int,
+        entropy_learns: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         ctx.dtype = _arithmetic(hidden)
         ctx.scale = scale
@@ -65,13 +81,13 @@ class _ScoreHidden(torch.autograd.Function):
                 log_total[part] = total.log() + largest.squeeze(-1)
                 if kept is not None:
                     exponents /= total.unsqueeze(-1)
-        ctx.save_for_backward(hidden, weight, bias, targets, log_total, kept)
-        ctx.mark_non_differentiable(entropy, is_top)
+        ctx.save_for_backward(hidden, weight, bias, targets, log_total, kept, entropy if entropy_learns else None)
+        ctx.mark_non_differentiable(*([is_top] if entropy_learns else [entropy, is_top]))
         return logps, entropy, is_top
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias, targets, log_total, kept = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor, to_entropy: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, targets, log_total, kept, entropy = ctx.saved_tensors
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         to_hidden = torch.empty_like(hidden) if needs_hidden else None
         to_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else None
@@ -85,7 +101,14 @@ class _ScoreHidden(torch.autograd.Function):
                 each = kept[part]
             # d logp / d logits = one-hot - softmax, in place of the softmax.
             factor = (gradient[part] * ctx.scale).unsqueeze(-1)
-            each = each.mul_(-factor).scatter_add_(-1, targets[part].unsqueeze(-1), factor).to(ctx.dtype)
+            if entropy is None:
+                each.mul_(-factor)
+            else:
+                # d H / d logits = -softmax (log softmax + H); a probability of 0 has no part in it.
+                of_entropy = (to_entropy[part] * ctx.scale).unsqueeze(-1)
+                surprise = each.log().clamp(min=torch.finfo(each.dtype).min)
+                each.mul_(-factor - of_entropy * (surprise + entropy[part].unsqueeze(-1)))
+            each = each.scatter_add_(-1, targets[part].unsqueeze(-1), factor).to(ctx.dtype)
             if to_hidden is not None:
                 to_hidden[part] = each @ cast[0]
             if to_weight is not None:
@@ -96,9 +119,7 @@ class _ScoreHidden(torch.autograd.Function):
             to_hidden,
             None if to_weight is None else to_weight.to(weight.dtype),
             None if to_bias is None else to_bias.to(bias.dtype),
-            None,
-            None,
-            None,
+            *[None] * 4,
         )
 
 

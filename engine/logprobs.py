@@ -33,7 +33,8 @@ class Rows(NamedTuple):
 
 
 class TokenScores(NamedTuple):
-    """One entry per scored token, (N,), rows in order. logps carries the gradient; entropy in nats does not."""
+    """One entry per scored token, (N,), rows in order. logps carries a gradient, and entropy, in nats, if it was asked
+    to."""
 
     logps: Tensor
     entropy: Tensor
@@ -58,17 +59,23 @@ class TokenScorer(nn.Module):
 
         noise: added to the embeddings of the tokens of rows, (tokens, width); of a line, of one that shares nothing.
         """
-        # A token is predicted at the position before it.
-        predicts = torch.zeros_like(rows.is_target)
-        predicts[:, :-1] = rows.is_target[:, 1:]
         if line is None:
             with added_to_embeddings(self.model, None if noise is None else _in_rows(noise, rows.is_token)):
-                hidden = self._hidden(rows)[predicts]  # (N, width)
+                hidden = self.states(rows)
         else:
             with added_to_embeddings(self.model, None if noise is None else noise.unsqueeze(0)):
-                hidden = self._hidden_of_line(rows, line).index_select(0, line.places[predicts])
-        targets = rows.input_ids[rows.is_target]  # (N,)
-        return self._score(hidden, targets, temperature)
+                hidden = self._hidden_of_line(rows, line).index_select(0, line.places[before_targets(rows)])
+        return self.scores(hidden, rows, temperature)
+
+    def states(self, rows: Rows) -> Tensor:
+        """The hidden state that each target is told from, (N, width); logits where the head cannot be split off."""
+        return self._hidden(rows)[before_targets(rows)]
+
+    def scores(
+        self, states: Tensor, rows: Rows, temperature: float = 1.0, *, entropy_learns: bool = False
+    ) -> TokenScores:
+        """The scores of the targets of rows, told from their `states`."""
+        return self._score(states, rows.input_ids[rows.is_target], temperature, entropy_learns)
 
     def reads_lines(self) -> bool:
         """Whether rows may be scored in a line; see packing.py."""
@@ -92,31 +99,43 @@ class TokenScorer(nn.Module):
         read: Tensor = output.logits if self.head is None else output.last_hidden_state
         return read[:, inputs.skip :]
 
-    def _score(self, hidden: Tensor, targets: Tensor, temperature: float) -> TokenScores:
+    def _score(self, hidden: Tensor, targets: Tensor, temperature: float, entropy_learns: bool) -> TokenScores:
         if self.head is not None and self.head.is_plain:
             weight, bias = self.head.projection.weight, self.head.projection.bias
             scale = self.head.scale / temperature
-            scored = score_hidden(hidden, weight, bias, targets, scale=scale, keeps_at_most=LOGITS_AT_ONCE)
+            scored = score_hidden(
+                *(hidden, weight, bias, targets),
+                scale=scale,
+                keeps_at_most=LOGITS_AT_ONCE,
+                entropy_learns=entropy_learns,
+            )
             return TokenScores(*scored)
         vocabulary = hidden.shape[-1] if self.head is None else self.head.vocabulary
         rows_at_once = max(1, LOGITS_AT_ONCE // vocabulary)
         if len(targets) <= rows_at_once:
-            return self._score_chunk(hidden, targets, temperature)
+            return self._score_chunk(hidden, targets, temperature, entropy_learns)
         chunks = []
         for start in range(0, len(targets), rows_at_once):
             part = slice(start, start + rows_at_once)
             if torch.is_grad_enabled():
-                again = checkpoint(self._score_chunk, hidden[part], targets[part], temperature, use_reentrant=False)
-                chunks.append(TokenScores(*again))
+                given = (hidden[part], targets[part], temperature, entropy_learns)
+                chunks.append(TokenScores(*checkpoint(self._score_chunk, *given, use_reentrant=False)))
             else:
-                chunks.append(self._score_chunk(hidden[part], targets[part], temperature))
+                chunks.append(self._score_chunk(hidden[part], targets[part], temperature, entropy_learns))
         return TokenScores(*(torch.cat(parts) for parts in zip(*chunks, strict=True)))
 
-    def _score_chunk(self, hidden: Tensor, targets: Tensor, temperature: float) -> TokenScores:
+    def _score_chunk(self, hidden: Tensor, targets: Tensor, temperature: float, entropy_learns: bool) -> TokenScores:
         logits = (hidden if self.head is None else self.head.logits(hidden)).float()
         if temperature != 1.0:
             logits = logits / temperature
-        return score_logits(logits, targets)
+        return score_logits(logits, targets, entropy_learns=entropy_learns)
+
+
+def before_targets(rows: Rows) -> Tensor:
+    """Where each target is predicted: the position before it, (B, T)."""
+    predicts = torch.zeros_like(rows.is_target)
+    predicts[:, :-1] = rows.is_target[:, 1:]
+    return predicts
 
 
 def _in_rows(values: Tensor, is_token: Tensor) -> Tensor:
@@ -124,14 +143,14 @@ def _in_rows(values: Tensor, is_token: Tensor) -> Tensor:
     return values.new_zeros(*is_token.shape, values.shape[1]).masked_scatter(is_token.unsqueeze(-1), values)
 
 
-def score_logits(logits: Tensor, targets: Tensor) -> TokenScores:
+def score_logits(logits: Tensor, targets: Tensor, *, entropy_learns: bool = False) -> TokenScores:
     """Scores of `targets` (N,) under `logits` (N, vocabulary)."""
     log_total = torch.logsumexp(logits, dim=-1)
     target_logits = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-    with torch.no_grad():
+    with torch.set_grad_enabled(entropy_learns and torch.is_grad_enabled()):
         # H = log Z - E[logit]; the softmax is built once, in place of log-probabilities of every word.
         entropy = log_total - (torch.exp(logits - log_total.unsqueeze(-1)) * logits).sum(dim=-1)
-        is_top = target_logits >= logits.amax(dim=-1)
+    is_top = target_logits.detach() >= logits.detach().amax(dim=-1)
     return TokenScores(target_logits - log_total, entropy, is_top)
 
 

@@ -76,3 +76,28 @@ def test_autocast_does_the_products_in_its_format_and_the_rest_in_float32() -> N
     (expected,) = torch.autograd.grad(wanted.logps.sum(), [weight])
     assert gradient.dtype == torch.float32
     assert torch.allclose(gradient, expected, atol=0.05 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("keeps", [0, 5 * WORDS, TOKENS * WORDS], ids=["tiles of one", "tiles of five", "all kept"])
+@pytest.mark.parametrize("scale", [1.0, 0.4])
+def test_entropy_carries_the_gradient_of_autograd_where_it_is_to_learn(scale: float, keeps: int) -> None:
+    hidden, weight, own, targets = made()
+    assert own is not None
+    leaves = [hidden, weight, own]
+    exact = [leaf.detach().double().requires_grad_() for leaf in leaves]
+    logits = scale * torch.nn.functional.linear(*exact)
+    wanted = Scored(*score_logits(logits, targets, entropy_learns=True))
+    found = score_hidden(hidden, weight, own, targets, scale=scale, keeps_at_most=keeps, entropy_learns=True)
+    weights = torch.linspace(-1, 2, TOKENS)
+    totals = [(scored.logps * weights + scored.entropy * weights.flip(0)).sum() for scored in (found, wanted)]
+    gradients = [torch.autograd.grad(total, of) for total, of in zip(totals, (leaves, exact), strict=True)]
+    for mine, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine.double(), other, rtol=1e-5, atol=2e-6 * float(other.abs().max()))
+
+
+def test_entropy_of_a_token_that_is_certain_has_a_gradient_of_zero_and_no_nan() -> None:
+    hidden = torch.tensor([[200.0, 0.0]], requires_grad=True)
+    weight = torch.eye(2)
+    found = score_hidden(hidden, weight, None, torch.tensor([0]), scale=1.0, keeps_at_most=10, entropy_learns=True)
+    (gradient,) = torch.autograd.grad(found.entropy.sum(), [hidden])
+    assert torch.equal(gradient, torch.zeros(1, 2))
