@@ -5,6 +5,7 @@ A decoder gives its score at the last token, an encoder at [CLS]. Both are trans
 so what is saved opens anywhere and gives the same numbers.
 """
 
+import math
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedConfig,
@@ -178,12 +180,20 @@ class End:
 
     def __call__(self, rows: Rows) -> Tensor:
         """(B,) scores, in float32: bfloat16 tells apart 3 digits, and pairs differ in less."""
+        hidden = self.states(rows)
+        return self.scores(hidden[torch.arange(len(hidden), device=hidden.device), last_tokens(rows.is_token)])
+
+    def states(self, rows: Rows) -> Tensor:
+        """The last hidden state at every position, (B, T, width)."""
         positions = (rows.is_token.long().cumsum(dim=1) - 1).clamp(min=0)
         where = {"position_ids": positions} if takes_positions(self.backbone) else {}
-        hidden = self.backbone(**_inputs(rows), **where, use_cache=False).last_hidden_state  # (B, T, width)
-        at_end = hidden[torch.arange(len(hidden), device=hidden.device), last_tokens(rows.is_token)]
-        with torch.autocast(hidden.device.type, enabled=False):
-            score: Tensor = self.score(at_end.float())
+        hidden: Tensor = self.backbone(**_inputs(rows), **where, use_cache=False).last_hidden_state
+        return hidden
+
+    def scores(self, states: Tensor) -> Tensor:
+        """(N, width) to (N,)."""
+        with torch.autocast(states.device.type, enabled=False):
+            score: Tensor = self.score(states.float())
         return score.squeeze(-1)
 
 
@@ -236,6 +246,43 @@ def _segments(model: nn.Module, rows: Rows) -> dict[str, Tensor]:
     takes_segments = "token_type_ids" in signature(type(base).forward).parameters
     knows_two = getattr(base.config, "type_vocab_size", 0) > 1
     return {"token_type_ids": rows.is_target.long()} if takes_segments and knows_two else {}
+
+
+def stored_spread(path: str) -> tuple[float, float]:
+    """Mean and deviation of a reward model's scores, as stored with it; 0 and 1 where they are not."""
+    folder = locate(path)
+    # Of an adapter, they lie in the config beside it, not in that of its base.
+    stored = read_json(folder / "config.json") if folder.exists() else AutoConfig.from_pretrained(path).to_dict()
+    mean, std = stored.get("reward_mean"), stored.get("reward_std")
+    if not (isinstance(mean, float) and isinstance(std, float) and math.isfinite(mean) and 0 < std < math.inf):
+        return 0.0, 1.0
+    return mean, std
+
+
+def reads_tokens_of(path: str, policy: PreTrainedTokenizerBase) -> bool:
+    """Whether the model at `path` is a decoder to which every token of the policy is the same token."""
+    folder = locate(path)
+    named = str(folder) if folder.exists() else path
+    try:
+        config = AutoConfig.from_pretrained(named)
+        tokenizer = AutoTokenizer.from_pretrained(named)
+    except (OSError, ValueError):
+        # An adapter has no config of its own where its base is a name; then its tokenizer alone is asked.
+        config, tokenizer = None, AutoTokenizer.from_pretrained(named)
+    return (config is None or config.model_type not in OF_MASKED_WORDS) and same_tokens(policy, tokenizer)
+
+
+def same_tokens(policy: PreTrainedTokenizerBase, other: PreTrainedTokenizerBase) -> bool:
+    """Whether every token of the policy is the same token to another model, which may know a few more."""
+    known = other.get_vocab()
+    return all(known.get(token) == index for token, index in policy.get_vocab().items())
+
+
+def head_of(model: nn.Module) -> nn.Module:
+    """The layer that gives the score, of a model in peft's wrapper or not."""
+    base = _unwrapped(model)
+    head: nn.Module = getattr(base, _head(base))
+    return head
 
 
 def _open(preset: settings.Model, *, dtype: torch.dtype, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -123,3 +123,30 @@ def of_grpo(own: online_settings.Grpo, rollout: online_settings.Rollout) -> list
         problem = "says what to do with answers that reach their limit, and so does interrupt_with"
         found.append(Fault(("grpo", "leave_out_truncated"), "true", problem, "choose one of them"))
     return found
+
+
+def of_ppo(
+    own: online_settings.Ppo,
+    training: settings.Training,
+    rollout: online_settings.Rollout,
+    adapter: settings.Adapter | None,
+) -> list[Fault]:
+    """Faults of updates that cannot be cut evenly, of another law of sampling, and of a critic that cannot be."""
+    found = []
+    answers, parts = training.batch_size * rollout.completions_per_prompt, own.minibatches * training.processes
+    if answers % parts:
+        problem = f"cannot share {answers} answers evenly over {training.processes} processes"
+        found.append(Fault(("ppo", "minibatches"), str(own.minibatches), problem, f"use a divisor of {answers}"))
+    for name, off in (("top_p", 1.0), ("top_k", 0)):
+        if (value := getattr(rollout, name)) != off:
+            problem = "draws tokens by another law than the one whose probabilities ppo learns from"
+            found.append(Fault(("rollout", name), str(value), problem, f"use {off:g}, and temperature to draw closer"))
+    if own.kl_target is not None and own.beta == 0:
+        found.append(Fault(("ppo", "beta"), "0", "cannot follow kl_target: nothing times 0 grows", "begin with 0.05"))
+    if own.critic == "head" and own.critic_path is not None:
+        remedy = "leave it out, or use model"
+        found.append(Fault(("ppo", "critic_path"), own.critic_path, "has no effect on a head", remedy))
+    if own.critic == "model" and adapter is not None and not adapter.is_low_rank:
+        problem = f"cannot be trained with {adapter.kind}, as it has a head to learn"
+        found.append(Fault(("ppo", "critic"), "model", problem, "use head, or lora"))
+    return found

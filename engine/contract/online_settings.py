@@ -49,7 +49,20 @@ class Overlong(BaseModel, **STRICT):
     buffer: int = setting(help="falling from 0 to that over so many tokens before it", unit="tokens", ge=1)
 
 
-Reward = Annotated[Verifier | ExactMatch | Pattern | Length | Overlong, Field(discriminator="kind")]
+class LearnedReward(BaseModel, **STRICT):
+    kind: Literal["model"]
+    weight: float = setting(1.0, "share in the sum")
+    path: str = setting(
+        help="reward model: run directory, run:<name> for the newest run of that name, folder or hub id",
+        main=True,
+        min_length=1,
+    )
+    normalize: bool = setting(
+        True, "bring its scores to mean 0 and spread 1, by the mean and the spread that are stored with it"
+    )
+
+
+Reward = Annotated[Verifier | ExactMatch | Pattern | Length | Overlong | LearnedReward, Field(discriminator="kind")]
 
 
 class Grpo(BaseModel, **STRICT):
@@ -127,3 +140,49 @@ class Grpo(BaseModel, **STRICT):
         False, "compute logits in float32 where the model computes in less, when sampling and when learning (ScaleRL)"
     )
     iterations: int = setting(1, "passes over each batch of answers", ge=1, le=64)
+
+
+class Ppo(BaseModel, **STRICT):
+    beta: float = setting(
+        0.05, "pull back to the reference model: KL taken off the reward; 0 = none", unit="1/nat", main=True, ge=0
+    )
+    kl_estimator: Literal["k1", "k3"] = setting(
+        "k1", "what counts as KL of a token: its log-ratio, or that made never negative (k3)"
+    )
+    kl_target: float | None = setting(
+        None, "let beta follow this KL of an answer to the reference; empty = beta stays", unit="nats", gt=0
+    )
+    kl_horizon: int = setting(10_000, "answers over which beta comes to its target", unit="answers", ge=1)
+    epochs: int = setting(4, "passes over the answers of a step", main=True, ge=1, le=64)
+    minibatches: int = setting(1, "updates that each pass is cut into", ge=1, le=1024)
+    epsilon: float = setting(0.2, "how far a token's probability ratio may move before it stops counting", gt=0, lt=1)
+    stop_at_kl: float | None = setting(
+        None, "leave a step's other updates out once the policy moved this far in it", unit="nats a token", gt=0
+    )
+    gamma: float = setting(1.0, "what a reward is worth one token earlier", ge=0, le=1)
+    lam: float = setting(0.95, "trust in the critic: 0 believes it, 1 the rewards alone (GAE)", ge=0, le=1)
+    whiten_advantages: bool = setting(True, "bring the advantages of a step to mean 0 and spread 1")
+    whiten_rewards: bool = setting(False, "bring the rewards of all tokens to spread 1")
+    scores: Literal["as_is", "scaled", "normalized"] = setting(
+        "as_is", "divide scores by their spread so far, and take their mean off, too"
+    )
+    score_clip: float | None = setting(None, "largest score, and smallest with a minus; empty = none", gt=0)
+    missing_eos_penalty: float = setting(0.0, "taken off the score of an answer that was cut off", ge=0)
+    entropy_weight: float = setting(0.0, "reward for staying uncertain, in the loss", ge=0)
+    critic: Literal["model", "head"] = setting(
+        "model", "what foretells the reward: a model of its own, or a head on the policy that shares its weights"
+    )
+    critic_path: str | None = setting(
+        None,
+        "model that the critic begins as, given as model.path is; empty = the reward model if it reads the same"
+        " tokens, else the policy",
+        needs="critic=model",
+    )
+    critic_learning_rate: float | None = setting(
+        None, "size of its steps, on the policy's schedule; empty = the policy's", gt=0, le=1
+    )
+    critic_warmup: int = setting(0, "steps in which the critic learns alone", unit="steps", ge=0)
+    value_weight: float = setting(0.1, "weight of the critic's error in the loss", gt=0)
+    value_epsilon: float | None = setting(
+        0.2, "how far a value may move before it stops counting; empty = any", unit="reward", gt=0
+    )

@@ -110,7 +110,32 @@ class GrpoPreset(BaseModel, **STRICT):
     grpo: online_settings.Grpo = online_settings.Grpo()
 
 
-Preset = SftPreset | RewardModelPreset | DpoPreset | KtoPreset | OrpoPreset | SimpoPreset | CpoPreset | GrpoPreset
+class PpoPreset(BaseModel, **STRICT):
+    method: Literal["ppo"]
+    name: str | None = NAME
+    seed: int = SEED
+    model: settings.Model
+    data: settings.Data
+    optimizer: settings.Optimizer = settings.Optimizer()
+    training: settings.Training = settings.Training()
+    rollout: online_settings.Rollout = online_settings.Rollout()
+    rewards: list[online_settings.Reward] = setting(
+        help="what an answer is worth: a weighted sum of parts", min_length=1
+    )
+    ppo: online_settings.Ppo = online_settings.Ppo()
+
+
+Preset = (
+    SftPreset
+    | RewardModelPreset
+    | DpoPreset
+    | KtoPreset
+    | OrpoPreset
+    | SimpoPreset
+    | CpoPreset
+    | GrpoPreset
+    | PpoPreset
+)
 
 #: The class behind each value of `method:`.
 PRESETS: dict[str, type[Preset]] = {
@@ -122,6 +147,7 @@ PRESETS: dict[str, type[Preset]] = {
     "simpo": SimpoPreset,
     "cpo": CpoPreset,
     "grpo": GrpoPreset,
+    "ppo": PpoPreset,
 }
 
 
@@ -255,9 +281,18 @@ def _crossed_method(preset: Preset) -> list[Fault]:
         case KtoPreset() if preset.kto.loss == "kto" and preset.training.batch_size < 2:
             problem = "leaves kto no other answer to measure the KL divergence with"
             return [Fault(("training", "batch_size"), "1", problem, "use 2 or more, or kto.loss apo_zero_unpaired")]
+        case PpoPreset():
+            return crossed.of_ppo(preset.ppo, preset.training, preset.rollout, preset.model.adapter)
     return []
 
 
 def _compares(preset: Preset) -> bool:
     """Whether the policy is compared with a reference."""
-    return isinstance(preset, DpoPreset | KtoPreset) or (isinstance(preset, GrpoPreset) and preset.grpo.beta > 0)
+    match preset:
+        case DpoPreset() | KtoPreset():
+            return True
+        case GrpoPreset():
+            return preset.grpo.beta > 0
+        case PpoPreset():
+            return preset.ppo.beta > 0
+    return False

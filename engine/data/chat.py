@@ -36,6 +36,14 @@ class ChatEncoder:
         template = tokenizer.chat_template
         self._marks_answers = isinstance(template, str) and GENERATION.search(template) is not None
 
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return self._tokenizer
+
+    @property
+    def system_prompt(self) -> str | None:
+        return self._system_prompt
+
     def prompt(self, row: Row) -> list[int]:
         """The prompt as the model sees it, ready for an answer. Raises DataError if the row has none."""
         if "prompt" not in row and "messages" not in row:

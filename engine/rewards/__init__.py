@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from engine.contract import online_settings
 from engine.rewards import rules
+from engine.rewards.learned import learned
 from engine.rewards.parts import Answered, Part, RewardError, Surroundings
 
 __all__ = ["Answered", "Reward", "RewardError", "RewardSum", "Surroundings"]
@@ -18,6 +19,7 @@ BUILDERS: dict[type, Callable[..., Part]] = {
     online_settings.Pattern: rules.pattern,
     online_settings.Length: rules.length,
     online_settings.Overlong: rules.overlong,
+    online_settings.LearnedReward: learned,
 }
 
 

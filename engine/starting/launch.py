@@ -58,7 +58,7 @@ def prepare(preset_file: Path, overrides: list[str], *, workspace: Path, at: Pat
     if found or draft.preset is None or survey.model is None or survey.data is None:
         raise PresetError(str(preset_file), found)
     name = draft.preset.name or name_from(preset_file)
-    preset = changed(draft.preset, name=name, model=survey.model, data=survey.data)
+    preset = changed(draft.preset, name=name, model=survey.model, data=survey.data, **survey.named)
     return Prepared(preset, name, where.runs, target if at else None, survey)
 
 

@@ -16,13 +16,13 @@ from pydantic import BaseModel, ValidationError
 from engine.contract import online_settings, settings
 from engine.contract.faults import Fault, Key, one_of
 from engine.contract.labels_use import SCHEME
-from engine.contract.preset import Draft
+from engine.contract.preset import Draft, GrpoPreset, PpoPreset, read_draft
 from engine.contract.run_dir import RunDir, is_run_dir
 from engine.data.formats import KINDS
 from engine.data.tasks import SPLITS, TaskError, find_task
 from engine.labelling.frozen import LabelsError, learned
 from engine.starting import estimates
-from engine.starting.resolution import Places, changed, resolve_model, resolve_source
+from engine.starting.resolution import Places, changed, resolve_model, resolve_named, resolve_source
 from engine.starting.row_scan import Needs, RowError, scan_file
 
 #: A run's events, log and answers need about this much, whatever the model.
@@ -57,6 +57,7 @@ class Survey:
     """The faults, the sections with absolute paths (None if they cannot be read), and what is known of the run.
 
     parameters: of the model, None where finding out would take a download. writes: bytes, at least.
+    named: other sections that name models, with absolute paths.
     """
 
     faults: list[Fault] = field(default_factory=list)
@@ -66,6 +67,7 @@ class Survey:
     held_out: list[Counted] = field(default_factory=list)
     parameters: int | None = None
     writes: int = LEAST_FREE
+    named: dict[str, Any] = field(default_factory=dict)
 
 
 def survey(draft: Draft, where: Places, target: Path) -> Survey:
@@ -84,7 +86,8 @@ def survey(draft: Draft, where: Places, target: Path) -> Survey:
         *_too_many_processes(draft, model),
         *_disk(target, writes),
     ]
-    return Survey(faults, model, data, train, held_out, parameters, writes)
+    named = _survey_named(draft, where, faults)
+    return Survey(faults, model, data, train, held_out, parameters, writes, named)
 
 
 def _section(values: Any, kind: type[Section]) -> Section | None:
@@ -111,6 +114,41 @@ def _survey_model(draft: Draft, where: Places, faults: list[Fault]) -> settings.
         problems = model_problems(Path(found.reference))
         faults += [Fault(("model", "reference"), model.reference or "", *told) for told in problems]
     return found
+
+
+def _survey_named(draft: Draft, where: Places, faults: list[Fault]) -> dict[str, Any]:
+    """The reward models and the beginning of a critic that a preset names."""
+    if draft.preset is None or not isinstance(draft.preset, PpoPreset | GrpoPreset):
+        return {}
+
+    def found(given: str, key: Key, *, scores: bool) -> str:
+        resolved = resolve_named(given, where, key)
+        if isinstance(resolved, Fault):
+            faults.append(resolved)
+            return given
+        problems = [*model_problems(Path(resolved)), *(_no_scores(Path(resolved)) if scores else [])]
+        faults.extend(Fault(key, given, *told) for told in problems)
+        return resolved
+
+    rewards = [
+        changed(part, path=found(part.path, ("rewards", index, "path"), scores=True))
+        if isinstance(part, online_settings.LearnedReward)
+        else part
+        for index, part in enumerate(draft.preset.rewards)
+    ]
+    named: dict[str, Any] = {"rewards": rewards}
+    if isinstance(draft.preset, PpoPreset) and draft.preset.ppo.critic_path is not None:
+        path = found(draft.preset.ppo.critic_path, ("ppo", "critic_path"), scores=False)
+        named["ppo"] = changed(draft.preset.ppo, critic_path=path)
+    return named
+
+
+def _no_scores(path: Path) -> Iterator[tuple[str, str]]:
+    """Why a run cannot reward: it trained no reward model."""
+    if path.is_absolute() and is_run_dir(path):
+        trained = read_draft(RunDir(path).preset.read_text("utf-8", "replace")).data.get("method")
+        if trained != "reward_model":
+            yield f"is a run of {trained}, whose model gives no scores", "name a run of reward_model"
 
 
 def model_problems(path: Path) -> Iterator[tuple[str, str]]:

@@ -55,6 +55,12 @@ def resolve_model(model: settings.Model, where: Places) -> settings.Model | Faul
     return changed(model, path=found, reference=compared)
 
 
+def resolve_named(path: str, where: Places, key: Key) -> str | Fault:
+    """A model that another section than `model` names, as resolve_model; key: where it stands."""
+    found = _find_model(path, where)
+    return replace(found, key=key) if isinstance(found, Fault) else found
+
+
 def resolve_source(source: settings.Source, where: Places) -> settings.Source | Fault:
     """The source with an absolute path, or why there is none. Tasks, label sets and hub ids stay as they are."""
     if source.path.startswith(SCHEMES):
