@@ -17,7 +17,7 @@ from torch import nn
 from engine import checkpoint, random_state
 from engine.allocator import keep_freed_memory
 from engine.contract import events
-from engine.contract.preset import Preset, RewardModelPreset
+from engine.contract.preset import PpoPreset, Preset, RewardModelPreset
 from engine.contract.run_dir import RunDir, read_json
 from engine.control import CommandFile
 from engine.data.chat import ChatEncoder
@@ -34,6 +34,7 @@ from engine.reward_models import RewardScorer, load_reward_model
 from engine.rollout.local import LocalRollout
 from engine.several import MEETING
 from engine.threads import calibrate
+from engine.value_models import CRITIC, ActorCritic, OwnCritic, load_critic
 
 #: Kept until the process ends. Who drops the last reference to a group waits for its threads while holding Python's
 #: lock, and a thread that is just letting go of a tensor waits for that lock: DDP did so at the end of one run in six.
@@ -66,10 +67,16 @@ class Parts:
             threads=self.threads,
             skipped=progress.skipped,
             best=progress.best,
+            method=self.method.memory() if self.method.memory else None,
         )
         try:
             path = checkpoint.save(
-                self.run, progress.step, model=policy.model, tokenizer=policy.tokenizer, training=training
+                self.run,
+                progress.step,
+                model=policy.model,
+                tokenizer=policy.tokenizer,
+                training=training,
+                beside=self._save_critic,
             )
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -84,9 +91,11 @@ class Parts:
 
     def restore(self, path: Path) -> Progress:
         """Go back to where a checkpoint was made."""
-        checkpoint.restore_model(path, self.bench.policy.model, has_adapter=self.bench.policy.has_adapter)
+        self._restore_models(path)
         rank = self.bench.accelerator.process_index
         numbers = checkpoint.restore_training(path, self.optimizer.optimizer, rank=rank)
+        if self.method.recall and numbers.get("method") is not None:
+            self.method.recall(numbers["method"])
         best = Best(*numbers.get("best", ()))
         return Progress(numbers["step"], numbers["tokens"], skipped=numbers.get("skipped", 0), best=best)
 
@@ -102,11 +111,25 @@ class Parts:
         checkpoint.save_model(policy.model, policy.tokenizer, staging)
         (staging / "README.md").write_text(model_card(self.run, self.preset), "utf-8")
         checkpoint.put_in_place(staging, self.run.final)
+        if self.bench.critic is not None:  # apart, so that final/ stays what any library opens
+            staging = self.run.path / ".tmp-critic"
+            shutil.rmtree(staging, ignore_errors=True)
+            self.bench.critic.save(staging, whole=True)
+            checkpoint.put_in_place(staging, self.run.path / CRITIC)
+
+    def _save_critic(self, folder: Path) -> None:
+        if self.bench.critic is not None:
+            self.bench.critic.save(folder / CRITIC, whole=False)
+
+    def _restore_models(self, path: Path) -> None:
+        checkpoint.restore_model(path, self.bench.policy.model, has_adapter=self.bench.policy.has_adapter)
+        if self.bench.critic is not None:
+            self.bench.critic.restore(path / CRITIC)
 
     def _take_best(self, reporter: Reporter, step: int) -> None:
         path = self.run.checkpoint(step)
         if checkpoint.is_whole(path):
-            checkpoint.restore_model(path, self.bench.policy.model, has_adapter=self.bench.policy.has_adapter)
+            self._restore_models(path)
             return
         what = f"the best checkpoint, {path.name}, is damaged or gone; final/ holds the last weights instead"
         reporter.notice("warning", what, "pick another from checkpoints/, or train again")
@@ -153,12 +176,14 @@ def assemble(run: RunDir, preset: Preset, accelerator: Accelerator, reporter: Re
         torch.set_num_threads(known)
     reporter.phase("loading the model")
     policy, bare = _model_of(run, preset, device)
+    critic = bare.critic if isinstance(bare, ActorCritic) else None
     if preset.training.gradient_checkpointing:
-        policy.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+        for model in [policy.model, *([critic.model] if isinstance(critic, OwnCritic) else [])]:
+            model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
     control.breathe()
     if device.type == "cpu" and known is None:
         _measure_threads(preset, bare, reporter)
-    optimizer = optimizer_of(preset, policy.model)
+    optimizer = optimizer_of(preset, policy.model, critic)
     scorer, optimizer = accelerator.prepare(bare, optimizer)
     reporter.phase("reading the data")
     table, held_out = _tables(preset, reporter, control)
@@ -166,6 +191,7 @@ def assemble(run: RunDir, preset: Preset, accelerator: Accelerator, reporter: Re
         policy=policy,
         scorer=scorer,
         bare_scorer=bare,
+        critic=critic,
         reference_scorer=None if policy.reference is None else TokenScorer(policy.reference),
         rollout=LocalRollout(policy, accelerator.autocast, control.breathe),
         accelerator=accelerator,
@@ -201,8 +227,10 @@ def _tables(preset: Preset, reporter: Reporter, control: Control) -> tuple[Table
     return train, held_out
 
 
-def _model_of(run: RunDir, preset: Preset, device: torch.device) -> tuple[Policy, TokenScorer | RewardScorer]:
-    """What is trained, and what scores with it: tokens, or for a reward model whole texts."""
+def _model_of(
+    run: RunDir, preset: Preset, device: torch.device
+) -> tuple[Policy, TokenScorer | RewardScorer | ActorCritic]:
+    """What is trained, and what scores with it: tokens, for PPO with a critic beside, or for a reward model texts."""
     base, dtype = run.path / MERGED_BASE, choose_dtype(preset.model.dtype, device)
     if isinstance(preset, RewardModelPreset):
         reward_model = load_reward_model(preset, device=device, dtype=dtype, base=base)
@@ -216,17 +244,30 @@ def _model_of(run: RunDir, preset: Preset, device: torch.device) -> tuple[Policy
         with_reference=needs_reference,
         merged_base=base,
     )
-    return policy, TokenScorer(policy.model)
+    actor = TokenScorer(policy.model)
+    if isinstance(preset, PpoPreset):
+        return policy, ActorCritic(actor, load_critic(preset, actor, policy, dtype=dtype, folder=run.path))
+    return policy, actor
 
 
-def optimizer_of(preset: Preset, model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW over what is trained; biases and norms do not decay."""
+def optimizer_of(preset: Preset, model: nn.Module, critic: nn.Module | None = None) -> torch.optim.Optimizer:
+    """AdamW over what is trained; biases and norms do not decay. critic: learns beside it, at a rate of its own."""
+    groups = _groups(preset, model)
+    if critic is not None and isinstance(preset, PpoPreset):
+        rate, own = preset.optimizer.learning_rate, preset.ppo.critic_learning_rate
+        scale = own / rate if own and rate else 1.0
+        groups = [{**group, "rests_until": preset.ppo.critic_warmup} for group in groups]
+        groups += [{**group, "lr_scale": scale} for group in _groups(preset, critic)]
+    return torch.optim.AdamW(groups, lr=preset.optimizer.learning_rate, fused=True)
+
+
+def _groups(preset: Preset, model: nn.Module) -> list[dict[str, Any]]:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.dim() >= 2], "weight_decay": preset.optimizer.weight_decay},
         {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=preset.optimizer.learning_rate, fused=True)
+    return [group for group in groups if group["params"]]
 
 
 def _known_threads(run: RunDir, preset: Preset) -> int | None:

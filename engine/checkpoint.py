@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,18 @@ MANIFEST = "manifest.json"
 RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
-def save(run: RunDir, step: int, *, model: nn.Module, tokenizer: Any, training: dict[str, Any]) -> Path:
+def save(
+    run: RunDir,
+    step: int,
+    *,
+    model: nn.Module,
+    tokenizer: Any,
+    training: dict[str, Any],
+    beside: Callable[[Path], None] = lambda folder: None,
+) -> Path:
     """Write the checkpoint of `step` and return where it is. training: what `training_state` gave.
+
+    beside: puts into the folder what belongs to it besides.
 
     Raises OSError, for one when the disk is full; then nothing of it stays.
     """
@@ -39,6 +49,8 @@ def save(run: RunDir, step: int, *, model: nn.Module, tokenizer: Any, training: 
     try:
         staging.mkdir(parents=True)
         save_model(model, tokenizer, staging)
+        with _os_errors():
+            beside(staging)
         (staging / TRAINING).mkdir()
         with _os_errors():
             save_file(training["tensors"], str(staging / TRAINING / "state.safetensors"))

@@ -55,12 +55,15 @@ class Method:
 
     batches(step) gives the updates of a step. loss(micro_batch) gives a share of the update's loss: shares add up over
     micro-batches and processes. measure(step) gives values on held-out data, often none. material() is for looking at.
+    memory(): what it knows of earlier steps beside the weights, if anything, to be saved; recall(memory) takes it back.
     """
 
     batches: Callable[[int], Iterator[Update]]
     loss: Callable[[Any], tuple[Tensor, Values]]
     measure: Callable[[int], dict[str, float]]
     material: Callable[[], Material] | None = None
+    memory: Callable[[], dict[str, float]] | None = None
+    recall: Callable[[dict[str, float]], None] | None = None
 
 
 OnNan = Literal["stop", "skip", "go_on"]
@@ -123,11 +126,12 @@ def train(
     while progress.step < steps and not is_enough(progress.best, early_stopping):
         step = progress.step + 1
         started = time.perf_counter()
-        _set_learning_rate(optimizer, learning_rate(step, steps, settings))
+        rate = learning_rate(step, steps, settings)
+        _set_learning_rate(optimizer, step, rate)
         values = _one_step(method, step, scorer, optimizer, accelerator, settings, progress, control, on_nan)
         progress.step = step
         seconds = time.perf_counter() - started
-        values |= {"learning_rate": optimizer.param_groups[0]["lr"], "step_time": seconds}
+        values |= {"learning_rate": rate, "step_time": seconds}
         values["tokens_per_second"] = values.pop("step_tokens") / seconds
         reporter.event(events.Step(step=step, time=time.time(), values=values))
         is_finite = not (wrong := not_finite(values))
@@ -230,9 +234,11 @@ def learning_rate(step: int, steps: int, settings: settings.Optimizer) -> float:
     return settings.learning_rate * fall[settings.schedule]
 
 
-def _set_learning_rate(optimizer: Any, rate: float) -> None:
+def _set_learning_rate(optimizer: Any, step: int, rate: float) -> None:
+    """A group of weights may learn at a multiple of the rate (`lr_scale`), or not until a step (`rests_until`)."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        rests = step <= group.get("rests_until", 0)
+        group["lr"] = 0.0 if rests else rate * group.get("lr_scale", 1.0)
 
 
 def not_finite(values: dict[str, float]) -> str:

@@ -18,6 +18,7 @@ TITLES = {
     "orpo": "odds-ratio preference optimisation (ORPO)",
     "simpo": "simple preference optimisation (SimPO)",
     "cpo": "contrastive preference optimisation (CPO)",
+    "ppo": "proximal policy optimisation (PPO)",
     "grpo": "group-relative policy optimisation (GRPO)",
 }
 SCORING = (

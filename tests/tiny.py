@@ -26,6 +26,7 @@ from engine.reporting import Reporter
 from engine.reward_models import RewardScorer
 from engine.rollout.local import LocalRollout
 from engine.rollout.protocol import Answer
+from engine.value_models import ActorCritic, Critic, OwnCritic
 
 # A second thread fights with whatever else this machine tests: a test of 0.1 s then takes seconds.
 torch.set_num_threads(1)
@@ -90,6 +91,13 @@ def tiny_policy(family: str = "llama", *, lora: bool = False, dropout: float = 0
     return Policy(with_lora(model, dropout=dropout) if lora else model, byte_tokenizer(), has_adapter=lora)
 
 
+def tiny_critic(family: str = "llama", **extra: Any) -> OwnCritic:
+    """A tiny model that gives a value for each token, at random."""
+    model = tiny_reward_model(family, **extra)
+    model.config.value_offset = 0.0
+    return OwnCritic(Policy(model, byte_tokenizer(), has_adapter=False))
+
+
 def random_ids(length: int, *, seed: int, vocabulary: int = 258) -> list[int]:
     """Tokens other than the pad and the end."""
     generator = torch.Generator().manual_seed(seed)
@@ -125,12 +133,13 @@ def bench_of(
     train: Sequence[Row] | Table = (),
     held_out: Sequence[Row] | None = None,
     scores: type[TokenScorer] | type[RewardScorer] = TokenScorer,
+    critic: Critic | None = None,
 ) -> Bench:
     """What a method works with, on one CPU, writing to a run directory in `folder`."""
     accelerator = Accelerator(cpu=True)
     run = RunDir(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    scorer = scores(policy.model)
+    scorer = scores(policy.model) if critic is None else ActorCritic(TokenScorer(policy.model), critic)
     return Bench(
         policy=policy,
         scorer=scorer,
@@ -144,6 +153,7 @@ def bench_of(
         reporter=Reporter(run),
         breathe=lambda: None,
         folder=folder,
+        critic=critic,
     )
 
 
@@ -156,15 +166,16 @@ class Untouched:
         return Wish()
 
 
-def run_steps(preset: Preset, policy: Policy, folder: Path, rows: Sequence[Row] | Table) -> list[events.Step]:
+def run_steps(
+    preset: Preset, policy: Policy, folder: Path, rows: Sequence[Row] | Table, critic: Critic | None = None
+) -> list[events.Step]:
     """The steps of a run, by the parts that make it."""
-    bench = bench_of(
-        policy, folder, train=rows, scores=RewardScorer if preset.method == "reward_model" else TokenScorer
-    )
+    scores = RewardScorer if preset.method == "reward_model" else TokenScorer
+    bench = bench_of(policy, folder, train=rows, scores=scores, critic=critic)
     train(
         METHODS[preset.method](preset, bench),
         scorer=bench.scorer,
-        optimizer=bench.accelerator.prepare(optimizer_of(preset, policy.model)),
+        optimizer=bench.accelerator.prepare(optimizer_of(preset, policy.model, critic)),
         accelerator=bench.accelerator,
         settings=preset.optimizer,
         steps=preset.training.steps,

@@ -21,6 +21,8 @@ class Metric:
 
 
 SCHULMAN_KL = "Schulman 2020, Approximating KL Divergence, k3"
+SCHULMAN_PPO = "Schulman et al. 2017, arXiv:1707.06347"
+ZIEGLER = "Ziegler et al. 2019, arXiv:1909.08593"
 GRPO = "Shao et al. 2024, arXiv:2402.03300"
 DAPO = "Yu et al. 2025, arXiv:2503.14476"
 SCALE_RL = "Khatri et al. 2025, arXiv:2510.13786"
@@ -52,6 +54,33 @@ CATALOGUE: dict[str, Metric] = {
         "mean over tokens of exp(d) - 1 - d, d = ref - policy, or as grpo.kl says",
         SCHULMAN_KL,
     ),
+    "objective/kl": Metric(
+        "KL to reference", "nats an answer", "none", "mean over answers of the KL of their tokens, summed", ZIEGLER
+    ),
+    "objective/scores": Metric("Score", "", "up", "mean of what answers scored, less the fine for those cut off"),
+    "objective/rlhf_reward": Metric(
+        "Reward less KL", "", "up", "what PPO raises: mean score, less beta times KL to the reference", OUYANG
+    ),
+    "objective/non_score_reward": Metric("KL penalty", "", "none", "mean over answers of -beta KL, summed over tokens"),
+    "objective/entropy": Metric("Surprise of answers", "nats an answer", "none", "mean of -log-probability of answers"),
+    "objective/kl_coef": Metric("Weight of KL", "1/nat", "none", "beta of the step; it moves if there is a target"),
+    "loss/policy": Metric("Policy loss", "", "none", "clipped surrogate, mean over tokens", SCHULMAN_PPO),
+    "loss/value": Metric("Value loss", "", "down", "half the squared error of the critic, clipped; mean over tokens"),
+    "policy/entropy_avg": Metric("Entropy", "nats", "none", "mean uncertainty over the next token"),
+    "policy/approxkl_avg": Metric(
+        "Move within the step", "nats a token", "none", "half the mean squared log-ratio of new policy to old"
+    ),
+    "policy/clipfrac_avg": Metric("Clipped tokens", "", "none", "share of tokens whose ratio left 1 +- epsilon"),
+    "val/clipfrac_avg": Metric("Clipped values", "", "none", "share of values that moved further than they may"),
+    "val/ratio": Metric("Ratio", "", "none", "mean probability ratio of new policy to old; near 1 while they agree"),
+    "val/explained_variance": Metric(
+        "Explained variance", "", "up", "share of the variance of returns that the critic foretold; 1 is all"
+    ),
+    "val/num_eos_tokens": Metric("Answers that ended", "answers", "none", "answers of the step with their end token"),
+    "values/mean": Metric("Value", "reward", "none", "mean of what the critic expected before each token"),
+    "returns/mean": Metric("Return", "reward", "none", "mean of what the critic should have expected"),
+    "returns/std": Metric("Spread of returns", "reward"),
+    "updates": Metric("Updates", "", "none", "updates of the step; fewer where it stopped at its KL"),
     "policy_loss": Metric("Policy loss", "", "none", "clipped surrogate, without the KL term", GRPO),
     "clip_ratio/region_mean": Metric("Clipped tokens", "", "none", "share of tokens whose ratio left the trust region"),
     "clip_ratio/low_mean": Metric("Clipped below", "", "none", "share of tokens clipped at 1 - epsilon"),
@@ -114,7 +143,7 @@ CATALOGUE: dict[str, Metric] = {
     "step_time": Metric("Time a step", "s", "down", "wall time of the step"),
     "timing/rollout": Metric("Sampling time", "s", "down", "part of the step spent writing answers"),
     "timing/reward": Metric("Scoring time", "s", "down", "part of the step spent on rewards"),
-    "timing/reference": Metric("Reference time", "s", "down", "part of the step spent on what the reference thinks"),
+    "timing/reference": Metric("Reference time", "s", "down", "part of the step in which reference and critic read"),
     "timing/train": Metric("Training time", "s", "down", "part of the step spent learning from them"),
     "tokens_per_second": Metric("Speed", "tokens/s", "up", "tokens read or written a second"),
     "eval_loss": Metric("Held-out loss", "", "down", "loss on data.eval, which never trains"),
@@ -172,6 +201,10 @@ _FIRST = {
     "orpo": ["rewards/accuracies", "log_odds_chosen", "loss", "nll_loss", "logps/chosen", "logps/rejected"],
     "simpo": ["rewards/accuracies", "rewards/margins", "loss", "logps/chosen", "logps/rejected", "grad_norm"],
     "cpo": ["rewards/accuracies", "rewards/margins", "loss", "nll_loss", "logps/chosen", "logps/rejected"],
+    "ppo": [
+        *("objective/scores", "objective/kl", "val/explained_variance", "loss/policy", "loss/value"),
+        "completions/mean_length",
+    ],
     "grpo": [
         "reward",
         "kl",
@@ -201,6 +234,18 @@ _THEN = {
     "orpo": [*_OF_PAIRS, "grad_norm"],
     "simpo": _OF_PAIRS,
     "cpo": [*_OF_PAIRS, "grad_norm"],
+    "ppo": [
+        *("eval_reward", "objective/rlhf_reward", "policy/entropy_avg", "policy/approxkl_avg", "policy/clipfrac_avg"),
+        *(
+            "val/clipfrac_avg",
+            "val/ratio",
+            "ratio/max_error",
+            "grad_norm",
+            "learning_rate",
+            "completions/clipped_ratio",
+        ),
+        *("objective/non_score_reward", "objective/entropy", "objective/kl_coef", "values/mean", "returns/mean"),
+    ],
     "grpo": [
         *("eval_reward", "eval_reward_se", "loss", "clip_ratio/region_mean", "completions/clipped_ratio", "reward_std"),
         *("advantages/std", "advantages/p10", "advantages/p90", "completions/length/p90", "ratio/max_error"),
@@ -217,6 +262,7 @@ HEADLINE = {
     "orpo": "rewards/accuracies",
     "simpo": "rewards/accuracies",
     "cpo": "rewards/accuracies",
+    "ppo": "objective/scores",
     "grpo": "reward",
 }
 

@@ -10,6 +10,8 @@ class Completion(BaseModel, frozen=True, ser_json_inf_nan="constants"):
 
     prompt: the text as the model saw it. tokens: decoded one by one. logps, reference_logps: nats.
     finish: `stop` (wrote its end token) or `length` (cut off). parts: the reward's parts by name, unweighted.
+    token_kls: nats. values: what a critic expected before each token. token_rewards: KL and score, as they were learned
+    from. advantages: how much better than expected each token was.
     """
 
     step: int
@@ -26,6 +28,10 @@ class Completion(BaseModel, frozen=True, ser_json_inf_nan="constants"):
     token_ids: list[int] = Field(default_factory=list)
     logps: list[float] = Field(default_factory=list)
     reference_logps: list[float] = Field(default_factory=list)
+    token_kls: list[float] = Field(default_factory=list)
+    values: list[float] = Field(default_factory=list)
+    token_rewards: list[float] = Field(default_factory=list)
+    advantages: list[float] = Field(default_factory=list)
 
 
 def read_completion(line: bytes) -> Completion | None:

@@ -93,7 +93,7 @@ class Model(BaseModel, **STRICT):
     quantization: Literal["none", "8bit", "4bit"] = setting("none", "smaller weights on a GPU; needs an adapter")
     adapter: Adapter | None = setting(None, "train a small addition instead of all weights", main=True)
     reference: str | None = setting(
-        None, "model that dpo, kto and grpo compare with, given as `path` is; empty = where training begins"
+        None, "model that dpo, kto, grpo and ppo compare with, given as `path` is; empty = where training begins"
     )
     trust_remote_code: bool = setting(False, "run Python code that the model's author ships; only if you trust them")
 

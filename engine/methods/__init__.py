@@ -9,6 +9,7 @@
 | orpo | Hong et al. 2024, arXiv:2403.07691, eq. 6 | SFT part: token mean over the step, prompts as in TRL |
 | simpo | Meng et al. 2024, arXiv:2405.14734, eq. 6 | none |
 | cpo | Xu et al. 2024, arXiv:2401.08417, eq. 5 | hinge and ipo in place of its loss, as in TRL |
+| ppo | Schulman et al. 2017, arXiv:1707.06347, eq. 7 and 9 | KL in the reward, whitening, clipped values, as in TRL |
 | grpo | Shao et al. 2024, arXiv:2402.03300, eq. 3 | mean over tokens (DAPO, 2503.14476, eq. 12); KL times the ratio |
 
 Relatives of GRPO are choices of its section, each with a preset that spells them out:
@@ -35,6 +36,7 @@ from engine.methods.dpo import dpo
 from engine.methods.grpo import grpo
 from engine.methods.kto import kto
 from engine.methods.orpo import orpo
+from engine.methods.ppo import ppo
 from engine.methods.reward_model import reward_model
 from engine.methods.sft import sft
 from engine.methods.simpo import simpo
@@ -49,6 +51,7 @@ METHODS: dict[str, Callable[[Any, Bench], Method]] = {
     "simpo": simpo,
     "cpo": cpo,
     "grpo": grpo,
+    "ppo": ppo,
 }
 
 #: Methods that may need a model in memory to compare the policy with, and when.
@@ -56,4 +59,5 @@ NEEDS_REFERENCE: dict[str, Callable[[Any], bool]] = {
     "dpo": lambda preset: preset.dpo.reference == "live" or preset.model.reference is not None,
     "kto": lambda preset: preset.kto.reference == "live" or preset.model.reference is not None,
     "grpo": lambda preset: preset.grpo.beta > 0,
+    "ppo": lambda preset: preset.ppo.beta > 0,
 }

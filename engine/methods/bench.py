@@ -17,6 +17,7 @@ from engine.models import Policy
 from engine.reporting import Reporter
 from engine.rewards import RewardSum, Surroundings
 from engine.rollout.protocol import Rollout
+from engine.value_models import Critic
 
 Item = TypeVar("Item")
 
@@ -26,7 +27,7 @@ class Bench:
     """policy, its scorer as accelerate wrapped it and bare, that of the reference, what writes the policy's answers,
     the data, and where to report.
 
-    The scorer is a TokenScorer, or of a reward model a RewardScorer.
+    The scorer is a TokenScorer, of a reward model a RewardScorer, and beside a critic, as PPO has one, an ActorCritic.
 
     breathe: to be called within long work; it keeps the run's heartbeat and raises StopNow. folder: the run's own.
     """
@@ -43,6 +44,7 @@ class Bench:
     reporter: Reporter
     breathe: Callable[[], None]
     folder: Path
+    critic: Critic | None = None
 
     def share(self, items: Sequence[Item]) -> list[Item]:
         """This process's part of a batch."""

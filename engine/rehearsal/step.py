@@ -69,7 +69,7 @@ def _untouched(bench: Bench) -> Iterator[None]:
     try:
         yield
     finally:
-        bench.policy.model.zero_grad(set_to_none=True)
+        bench.bare_scorer.zero_grad(set_to_none=True)
         random_state.restore(before)
 
 
@@ -90,7 +90,7 @@ def _warm_up(method: Method, material: Material, bench: Bench, shortest: int) ->
         for part in material.update([shortest]).micro_batches:
             _learn(method, bench, part)
         seconds = time.perf_counter() - started
-    bench.policy.model.zero_grad(set_to_none=True)
+    bench.bare_scorer.zero_grad(set_to_none=True)
     return seconds / max(1, _tokens(material, [shortest]))
 
 
@@ -151,7 +151,7 @@ def _try(method: Method, material: Material, bench: Bench, batch: list[int], tra
 def _fitting(method: Method, material: Material, bench: Bench, batch: list[int], trained: Sequence[Tensor]) -> int:
     """How many of the longest rows fit into memory at once, by halving; 0 if not even one does."""
     while batch:
-        bench.policy.model.zero_grad(set_to_none=True)
+        bench.bare_scorer.zero_grad(set_to_none=True)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         if _try(method, material, bench, batch, trained) is not None:

@@ -97,7 +97,7 @@ def test_a_misspelt_method_is_recognised():
 
 
 def test_a_missing_method_is_told_with_those_there_are():
-    methods = "sft, reward_model, dpo, kto, orpo, simpo, cpo, grpo"
+    methods = "sft, reward_model, dpo, kto, orpo, simpo, cpo, grpo, ppo"
     assert faults("model: {path: scratch}")["method"].remedy == f"choose one of {methods}"
 
 

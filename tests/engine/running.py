@@ -80,6 +80,9 @@ OF_GRPO: dict[str, Any] = {
 }
 
 
+OF_PPO: dict[str, Any] = {**OF_GRPO, "rollout": {"completions_per_prompt": 2, "max_new_tokens": 5, "recorded": 8}}
+
+
 # ------------------------------------------------------------------------------------------------ presets and runs
 
 
@@ -91,6 +94,12 @@ def sft(**sections: Any) -> Preset:
 def grpo(**sections: Any) -> Preset:
     """A tiny GRPO run with the KL term; each section given is laid over the usual one."""
     return _checked({"method": "grpo", "grpo": {"beta": 0.1}}, EVERYTHING, OF_GRPO, sections)
+
+
+def ppo(**sections: Any) -> Preset:
+    """A tiny PPO run, all of it in use; each section given is laid over the usual one."""
+    own = {"beta": 0.1, "epochs": 2, "minibatches": 2}
+    return _checked({"method": "ppo", "ppo": own}, EVERYTHING, OF_PPO, sections)
 
 
 def reward_model(**sections: Any) -> Preset:

@@ -29,6 +29,7 @@ RUNS: dict[str, Preset] = {
     "sft": running.sft(),
     "adapter": running.sft(model={"adapter": {**running.LORA, "dropout": 0.1}}),
     "grpo": running.grpo(),
+    "ppo": running.ppo(ppo={"minibatches": 2, "kl_target": 1.0, "kl_horizon": 50, "scores": "scaled"}),
 }
 
 

@@ -34,7 +34,7 @@ from engine.rehearsal.pieces import SHOWN, pieces, seen, spans
 from engine.rehearsal.step import TooLarge, rehearse
 from engine.reward_models import RewardScorer
 from tests.engine import running
-from tests.tiny import CHATML, bench_of, tiny_policy, tiny_reward_model, with_lora
+from tests.tiny import CHATML, bench_of, tiny_critic, tiny_policy, tiny_reward_model, with_lora
 
 TOKENIZER = byte_tokenizer()
 END = TOKENIZER.eos_token_id
@@ -386,6 +386,7 @@ PRESETS = {name: partial(running.preferring, name) for name in METHODS} | {
     "sft": running.sft,
     "reward_model": running.reward_model,
     "grpo": running.grpo,
+    "ppo": running.ppo,
 }
 
 
@@ -399,7 +400,8 @@ def test_a_rehearsed_step_changes_no_bit_of_weights_gradients_or_random_numbers(
     rows = [{"prompt": f"{n}+1=", "completion": "12", "chosen": "12", "rejected": "3" * n} for n in range(1, 9)]
     policy = policy_for(name, lora=lora)
     scores = RewardScorer if name == "reward_model" else TokenScorer
-    bench = bench_of(policy, tmp_path, train=[canonical(row, name) for row in rows], scores=scores)
+    critic = tiny_critic() if name == "ppo" else None
+    bench = bench_of(policy, tmp_path, train=[canonical(row, name) for row in rows], scores=scores, critic=critic)
     method = METHODS[name](preset, bench)
     assert method.material is not None
     optimizer = optimizer_of(preset, policy.model)
@@ -409,7 +411,7 @@ def test_a_rehearsed_step_changes_no_bit_of_weights_gradients_or_random_numbers(
     assert measured is not None
     assert measured.grad_norm > 0  # it did learn, and let it go
     assert bits_of(policy.model.state_dict()) == weights
-    assert all(parameter.grad is None for parameter in policy.model.parameters())
+    assert all(parameter.grad is None for parameter in bench.bare_scorer.parameters())
     assert bits_of(random_state.own()) == bits_of(numbers)
     assert modes_of(policy.model) == modes
     assert not optimizer.state

@@ -11,6 +11,7 @@ import pytest
 from engine.contract import commands, events
 from engine.contract.preset import Preset
 from engine.contract.run_dir import RunDir
+from engine.value_models import CRITIC
 from tests.engine import running
 
 pytestmark = pytest.mark.usefixtures("fork_server")
@@ -40,6 +41,13 @@ RUNS: dict[str, Preset] = {
         kto={"sample_every": 3, "samples": 4, "sample_tokens": 4},
     ),
     "orpo": running.preferring("orpo"),
+    "ppo with a critic of its own and held-out prompts": running.ppo(
+        data={"eval": {**running.SUMS, "seed": 2, "rows": 6}},
+        training={"eval_every": 2},
+        ppo={"minibatches": 2, "kl_target": 1.0, "kl_horizon": 50, "scores": "normalized", "critic_warmup": 1},
+    ),
+    "ppo of an adapter with a head": running.ppo(model={"adapter": DROPOUT}, ppo={"critic": "head"}),
+    "ppo of an adapter with a critic of its own": running.ppo(model={"adapter": DROPOUT}),
     "grpo with a frozen copy": running.grpo(),
     "grpo of an adapter": running.grpo(model={"adapter": DROPOUT}, grpo={"beta": 0.1, "iterations": 2}),
 }
@@ -49,6 +57,8 @@ every_kind = pytest.mark.parametrize("preset", RUNS.values(), ids=RUNS.keys())
 def assert_as_undisturbed(run: RunDir, undisturbed: RunDir) -> None:
     assert running.last_word(run).reason == "finished"
     running.assert_same_weights(run.final, undisturbed.final)
+    if (undisturbed.path / CRITIC).exists():
+        running.assert_same_weights(run.path / CRITIC, undisturbed.path / CRITIC)
     assert running.curve(run) == running.curve(undisturbed)
     assert running.answers_of(run) == running.answers_of(undisturbed)
 

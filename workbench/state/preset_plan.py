@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.contract import settings
-from engine.contract.preset import GrpoPreset, Preset
+from engine.contract.preset import GrpoPreset, PpoPreset, Preset
 from workbench.state.figures import count, number, size
 
 #: Tokens of the byte tokenizer that models from scratch use: every byte, an end and a pad.
@@ -71,7 +71,7 @@ def _model(model: settings.Model) -> str:
 
 def _work(preset: Preset) -> str:
     training = preset.training
-    if isinstance(preset, GrpoPreset):
+    if isinstance(preset, GrpoPreset | PpoPreset):
         answers = preset.rollout.completions_per_prompt
         each = f"{training.batch_size} prompts \N{MULTIPLICATION SIGN} {answers} answers"
         return f"{count(training.steps)} steps of {each}"

@@ -121,5 +121,5 @@ class RunIndex:
         """What a window opens on: what is running, else the newest run that learned from reward, else the newest."""
         runs = self.newest_first()
         alive = [summary for summary in runs if summary.status.is_alive]
-        rewarded = [summary for summary in runs if summary.method == "grpo"]
+        rewarded = [summary for summary in runs if summary.method in ("grpo", "ppo")]
         return next(iter([*alive, *rewarded, *runs]), None)

@@ -1,0 +1,32 @@
+"""What answers to held-out prompts are worth."""
+
+from engine.contract.online_settings import Rollout
+from engine.data.batching import mix
+from engine.data.sources import Table
+from engine.methods.bench import Bench
+from engine.methods.prompts import Prompts
+from engine.rewards import Answered, RewardSum
+from engine.tally import Mean, Tally
+
+#: Held-out prompts answered each time data.eval is measured.
+EVAL_PROMPTS = 128
+
+
+def held_out_reward(
+    bench: Bench, table: Table, reward: RewardSum, prompts: Prompts, how: Rollout, *, seed: int
+) -> dict[str, float]:
+    """Mean reward of one sampled answer to each held-out prompt; always the same noise, so steps can be compared."""
+    accelerator, tally = bench.accelerator, Tally()
+    rows = list(enumerate(table.rows[:EVAL_PROMPTS]))[accelerator.process_index :: accelerator.num_processes]
+    read = [prompts.of(row) for _, row in rows]
+    if rows:
+        answers = bench.rollout.answers(read, [[mix(seed, -1, place)] for place, _ in rows], how)
+        answered = [
+            Answered(row, bench.encoder.decode(answer.ids), answer.ids, prompt)
+            for (_, row), prompt, (answer,) in zip(rows, read, answers, strict=True)
+        ]
+        scores = reward.score(answered)
+        tally.add({"eval_reward": Mean(sum(scored.total for scored in scores), len(scores))})
+        for name in scores[0].parts:
+            tally.add({f"eval_rewards/{name}/mean": Mean(sum(s.parts[name] for s in scores), len(scores))})
+    return tally.means(accelerator)
