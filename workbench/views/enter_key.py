@@ -5,6 +5,7 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QAbstractButton, QCheckBox, QRadioButton, QToolButton
 
 ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+PLAIN = (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
 
 
 class EnterPresses(QObject):
@@ -23,8 +24,6 @@ class EnterPresses(QObject):
 
 
 def _is_enter(event: QEvent) -> bool:
-    is_plain = isinstance(event, QKeyEvent) and event.modifiers() in (
-        Qt.KeyboardModifier.NoModifier,
-        Qt.KeyboardModifier.KeypadModifier,
-    )
-    return is_plain and not event.isAutoRepeat() and event.key() in ENTER
+    if not isinstance(event, QKeyEvent) or event.isAutoRepeat():
+        return False
+    return event.key() in ENTER and event.modifiers() in PLAIN
