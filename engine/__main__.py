@@ -16,6 +16,7 @@ from engine.command_line import (
     following,
     items,
     label_files,
+    order,
     plan,
     sample,
     stopping,
@@ -122,7 +123,9 @@ def _commands_of_models_and_data(add: Callable[..., argparse.ArgumentParser]) ->
     label_files.add_import(importing)
     voting = add("vote", help="let a model judge the pairs of a labelling set, beside people", epilog=OTHER_EXIT_CODES)
     vote.add(voting)
-    return [sampling, evaluating, exporting, importing, voting]
+    ordering = add("order", help="let reward models choose what is judged first", epilog=OTHER_EXIT_CODES)
+    order.add(ordering)
+    return [sampling, evaluating, exporting, importing, voting, ordering]
 
 
 def _preset_options(command: argparse.ArgumentParser) -> None:

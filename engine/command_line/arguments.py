@@ -54,6 +54,11 @@ def number(*, above: float, most: float) -> Callable[[str], float]:
 def add_model(command: argparse.ArgumentParser) -> None:
     """MODEL, where its runs are looked up, and how it is loaded."""
     command.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    add_loading(command)
+
+
+def add_loading(command: argparse.ArgumentParser) -> None:
+    """Where runs are looked up, and how models are loaded."""
     command.add_argument(
         "--workspace", type=Path, default=Path(), metavar="DIR", help="whose runs run:<name> means (default: here)"
     )

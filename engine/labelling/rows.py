@@ -73,7 +73,7 @@ def _rows(item: Item, judgement: Judgement, method: str, use: LabelUse) -> Itera
         yield from _unpaired(item, judgement)
     elif method == "sft":
         best = judgement.ranking[0] if judgement.ranking and not judgement.is_tie else ()
-        yield from ({"prompt": item.prompt, "completion": _answer(item, index)} for index in best)
+        yield from ({"prompt": item.prompt, "completion": answer_of(item, index)} for index in best)
     elif method == RANKING or (method == "reward_model" and len(item.candidates) > 2):
         yield from _ranking(item, judgement)
     else:
@@ -85,7 +85,7 @@ def _pairs(item: Item, judgement: Judgement, use: LabelUse) -> Iterator[Row]:
     # The two rows together cost twice what one with the label 1/2 does, whatever the loss.
     soft = _tied(judgement) if use.ties == "soft" else []
     for better, worse in [*two, *soft]:
-        row = {"prompt": item.prompt, "chosen": _answer(item, better), "rejected": _answer(item, worse)}
+        row = {"prompt": item.prompt, "chosen": answer_of(item, better), "rejected": answer_of(item, worse)}
         strength = None if (better, worse) in soft else judgement.strength
         yield row if strength is None or use.margin == "none" else row | {"margin": MARGINS[use.margin][strength]}
 
@@ -98,7 +98,7 @@ def _tied(judgement: Judgement) -> list[tuple[int, int]]:
 def _ranking(item: Item, judgement: Judgement) -> Iterator[Row]:
     ranks = {index: float(rank) for rank, group in enumerate(judgement.ranking, start=1) for index in group}
     if len(judgement.ranking) > 1:
-        answers = [_answer(item, index) for index in ranks]
+        answers = [answer_of(item, index) for index in ranks]
         yield {"prompt": item.prompt, "answers": answers, "ranks": list(ranks.values())}
 
 
@@ -111,10 +111,10 @@ def _unpaired(item: Item, judgement: Judgement) -> Iterator[Row]:
     if judgement.is_tie:
         return
     for index, label in sorted(told.items(), key=lambda answer: not answer[1]):
-        yield {"prompt": item.prompt, "completion": _answer(item, index), "label": label}
+        yield {"prompt": item.prompt, "completion": answer_of(item, index), "label": label}
 
 
-def _answer(item: Item, index: int) -> Any:
+def answer_of(item: Item, index: int) -> Any:
     """As the prompt is written: text, or one message of the assistant."""
     text = item.candidates[index].text
     return text if isinstance(item.prompt, str) else [{"role": "assistant", "content": text}]
