@@ -121,6 +121,15 @@ def test_drift_compares_the_last_third_with_the_first() -> None:
     assert "haste" in quality_words.drift(mine)
 
 
+def test_a_slow_person_after_a_quick_one_is_no_drift() -> None:
+    items = pairs(40)
+    quick = [said(one, 0, active_seconds=2.0) for one in items[:20]]
+    slow = [said(one, 0, "bob", active_seconds=20.0) for one in items[20:]]
+    mine = found(items, [*quick, *slow])
+    assert mine.drift == pytest.approx(1)
+    assert "as long as the first" in quality_words.drift(mine)
+
+
 def test_a_running_share_ends_at_the_share_and_skips_what_says_nothing() -> None:
     assert running_share(np.array([1, math.nan, 0, 1])).tolist() == [1, 1, 0.5, pytest.approx(2 / 3)]
 

@@ -42,6 +42,8 @@ def _among(judgements: Iterable[Judgement], settled: Collection[str]) -> list[Di
 
 def _gap(judgements: Sequence[Judgement]) -> int:
     """The largest sum of two strengths that point opposite ways; 0 where none do. A tie is no opposite."""
+    if len({judgement.ranking for judgement in judgements}) == 1:
+        return 0
     strongest: dict[tuple[int, int], int] = {}
     for judgement in judgements:
         for pair in pairs(judgement):

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import NamedTuple
 
 import numpy as np
@@ -66,9 +67,9 @@ class Quality(NamedTuple):
     place from 1 to 7 was chosen.
 
     times: active seconds of each judgement, in order. leaned_left, leaned_long: of each strict choice of a pair, in
-    order, whether the left answer or the longer one won; NaN where both are as long. drift: how the median time of the
-    last third compares to that of the first; NaN below nine. disagreements: items that wait for somebody to settle
-    them. chosen: judgements of items that no lot chose; the comparison leaves them out.
+    order, whether the left answer or the longer one won; NaN where both are as long. drift: how a person's median time
+    over the last third compares to that over the first; NaN below nine. disagreements: items that wait for somebody to
+    settle them. chosen: judgements of items that no lot chose; the comparison leaves them out.
     """
 
     judgements: int
@@ -123,7 +124,7 @@ def quality(items: Sequence[Item], ledger: Ledger, *, at_equal_length: bool = Fa
         gold=_gold(standing, by_id),
         scale=tuple(Counter(choice.place for choice in chosen)[place] for place in range(1, 8)),
         times=times,
-        drift=_drift(times),
+        drift=_drift(standing),
         leaned_left=left,
         leaned_long=long,
         agreement=_agreement(chosen),
@@ -172,14 +173,14 @@ def _by_lot(judgements: Sequence[Judgement]) -> list[Judgement]:
 
 def _voters(standing: Sequence[Judgement], settled: Sequence[Judgement]) -> tuple[Voter, ...]:
     """Each model against what people settled on; nobody to compare with where no person judged the same."""
-    people: dict[str, list[int]] = defaultdict(list)
-    for judgement in settled:
-        if not judgement.is_vote and (kind := leaning(judgement)) is not None:
-            people[judgement.item].append(kind)
     cast: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for judgement in standing:
         if judgement.is_vote and (kind := leaning(judgement)) is not None:
             cast[judgement.labeller].append((judgement.item, kind))
+    people: dict[str, list[int]] = defaultdict(list)
+    for judgement in settled if cast else ():
+        if not judgement.is_vote and (kind := leaning(judgement)) is not None:
+            people[judgement.item].append(kind)
     return tuple(_voter(name, told, people) for name, told in sorted(cast.items()))
 
 
@@ -205,11 +206,23 @@ def _gold(standing: Sequence[Judgement], items: Mapping[str, Item]) -> Share:
     return wilson(sum(checked), len(checked))
 
 
-def _drift(times: Floats) -> float:
-    third = times.size // 3
-    if third < 3 or not (first := float(np.median(times[:third]))):
-        return math.nan
-    return float(np.median(times[-third:])) / first
+def _drift(standing: Sequence[Judgement]) -> float:
+    """By how much each person's pace changed, as a geometric mean that weighs people by how much they judged."""
+    times: dict[str, list[float]] = defaultdict(list)
+    for judgement in standing:
+        if judgement.active_seconds is not None:
+            times[judgement.labeller].append(judgement.active_seconds)
+    changes = [(math.log(change), len(taken)) for taken in times.values() if (change := _change(taken))]
+    total = sum(count for _, count in changes)
+    return math.exp(sum(change * count for change, count in changes) / total) if total else math.nan
+
+
+def _change(times: Sequence[float]) -> float:
+    """The median of the last third over that of the first; 0 where there are too few to tell."""
+    third = len(times) // 3
+    if third < 3 or not (first := median(times[:third])):
+        return 0.0
+    return median(times[-third:]) / first
 
 
 def _agreement(chosen: Sequence[Choice]) -> Agreement | None:

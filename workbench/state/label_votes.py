@@ -72,9 +72,10 @@ def _votes(judgement: Judgement, item: Item) -> Iterator[Vote]:
 
 
 def _vote(prompt: str, item: Item, first: int, second: int, score: float) -> Iterator[Vote]:
-    one, other = author(item.candidates[first]), author(item.candidates[second])
+    here, there = item.candidates[first], item.candidates[second]
+    one, other = author(here), author(there)
     if one and other and one != other:
-        longer = len(item.candidates[second].text or "") - len(item.candidates[first].text or "")
+        longer = len(there.text or "") - len(here.text or "")
         # Always in the same order, so that two models make one pair.
         yield Vote(prompt, one, other, score, longer) if one < other else Vote(prompt, other, one, 1 - score, -longer)
 

@@ -64,6 +64,8 @@ def drift(found: Quality) -> str:
         return f"The last third took {figures.share(found.drift)} of the time of the first: practice, or haste?"
     if found.drift > 1.5:
         return f"The last third took {figures.number(found.drift, 2)} times as long as the first: time for a break?"
+    if 0.95 < found.drift < 1.05:
+        return "The last third took as long as the first: steady."
     return f"The last third took {figures.share(found.drift)} of the time of the first: steady."
 
 

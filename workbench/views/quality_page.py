@@ -24,7 +24,7 @@ WIDEST = 1200
 CHART_HEIGHT = 200
 BOARD = (
     Column("model"),
-    Column("strength", 90, is_figure=True),
+    Column("strength, log-odds", 140, is_figure=True),
     Column("95% interval", 140, is_figure=True),
     Column("judgements", 100, is_figure=True),
 )
@@ -132,6 +132,8 @@ class QualityPage(QScrollArea):
     def _show_curves(self, found: Quality) -> None:
         self.times.clear()
         self.leaning.clear()
+        self._link.clear()
+        self._link.set_total(float(found.times.size or found.leaned_left.size))
         self.times.show_series("times", _series(found.times), "seconds", 0)
         left, long = running_share(found.leaned_left), running_share(found.leaned_long)
         self.leaning.show_series("left", _series(left), "left", 0, is_smoothed=False)
