@@ -1,11 +1,13 @@
 """`labels:<set>` is a source: what people said becomes what methods read, and the run keeps what it used."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine.contract import events
 from engine.contract.faults import PresetError
 from engine.contract.labels import Candidate, Item, Judgement, LabelDir, LabelSet, Line, Retraction
 from engine.contract.labels_log import append_judgement, create_set, fingerprint, read_items, read_judgements
@@ -16,6 +18,7 @@ from engine.data.formats import KINDS, canonical
 from engine.labelling.frozen import with_frozen
 from engine.labelling.rows import Row, learn
 from engine.starting import launch
+from tests.engine import running
 
 METHODS = ("reward_model", "dpo", "kto", "sft")
 
@@ -215,6 +218,47 @@ def test_what_is_wrong_with_a_set_is_told_before_anything_is_written(
         launch.prepare(preset_file(workspace, source), [], workspace=workspace)
     assert told.replace("'", "") in str(fault.value).replace("'", "")
     assert list((workspace / "runs").iterdir()) == []
+
+
+PAIRS = [item(f"p{n}", "yes", "no") for n in range(12)]
+RANKED = [item(f"k{n}", "aaa", "bbb", "ccc", "ddd") for n in range(12)]
+OF_PAIRS = [said(f"p{n}", (n % 2,), (1 - n % 2,), strength=1 + n % 3) for n in range(12)]
+OF_RANKED = [said(f"k{n}", (3,), (n % 3,), *((other,) for other in range(3) if other != n % 3)) for n in range(12)]
+TIED = [said("p0", (0, 1)), *OF_PAIRS[1:]]
+BOTH_BAD = [*OF_PAIRS[:6], *(said(f"p{n}", outcome="both_bad") for n in range(6, 12))]
+
+
+@pytest.mark.parametrize(
+    ("method", "items", "judged", "options", "rows", "columns"),
+    [
+        ("reward_model", PAIRS, OF_PAIRS, "{}", 12, {"prompt", "chosen", "rejected", "margin"}),
+        ("reward_model", RANKED, OF_RANKED, "{}", 12, {"prompt", "answers", "ranks"}),
+        ("dpo", PAIRS, TIED, "{ties: soft}", 13, {"prompt", "chosen", "rejected"}),
+        ("kto", PAIRS, BOTH_BAD, "{}", 24, {"prompt", "completion", "label"}),
+    ],
+    ids=["reward model of pairs", "reward model of rankings", "dpo with soft ties", "kto of both bad too"],
+)
+def test_what_was_judged_trains_and_measures_by_prompt(
+    workspace: Path, method: str, items: list[Item], judged: list[Judgement], options: str, rows: int, columns: set[str]
+) -> None:
+    labels = create_set(workspace / "labels" / "kind", LabelSet(name="kind"), items)
+    for judgement in judged:
+        append_judgement(labels.judgements, judgement)
+    text = (PRESET % f"{{path: 'labels:kind', options: {options}}}").replace("method: dpo", f"method: {method}")
+    text = text.replace("max_length: 64", "max_length: 64, eval_share: 0.25").replace(
+        "steps: 1", "steps: 2, eval_every: 2"
+    )
+    (workspace / "kind.yaml").write_text(text)
+    run = launch.create(launch.prepare(workspace / "kind.yaml", [], workspace=workspace))
+    assert running.run_here(run) == running.FINISHED, running.last_word(run)
+    note = read_json(run.environment)["labels"]["labels:kind"]
+    assert (note["sha256"], note["judgements"], note["rows"]) == (fingerprint(labels), 12, rows)
+    kept = [json.loads(line) for line in (run.path / "labels" / "kind" / "train-0.jsonl").read_text().splitlines()]
+    assert len(kept) == rows
+    assert columns <= set(kept[-1])
+    [evaluation] = running.of_kind(run, events.Evaluation)
+    assert math.isfinite(evaluation.values["eval_loss"])
+    assert (run.final / "config.json").exists()
 
 
 @pytest.mark.slow

@@ -101,8 +101,9 @@ def _open_set(label_dir: LabelDir, labeller: str) -> Opened:
 
 def read_quality(label_dir: LabelDir, *, at_equal_length: bool = False) -> Quality:
     """How good its labels are. Raises OSError, ValueError where it cannot be read."""
-    ledger, _ = labels_log.read_ledger(label_dir)
-    return quality(labels_log.read_items(label_dir), ledger, at_equal_length=at_equal_length)
+    with labels_log.without_garbage_collection():
+        ledger, _ = labels_log.read_ledger(label_dir)
+        return quality(labels_log.read_items(label_dir), ledger, at_equal_length=at_equal_length)
 
 
 def _open_log(label_dir: LabelDir, settings: LabelSet) -> tuple[JudgementLog | None, str, str]:

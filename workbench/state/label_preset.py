@@ -16,6 +16,8 @@ TITLES: dict[Method, str] = {
 LEAST_STEPS = 10
 PASSES = 4
 BATCH = 8
+#: A tenth of fewer says nothing.
+ENOUGH_TO_MEASURE = 50
 
 HEAD: dict[Method, str] = {
     "dpo": "# The model learns to prefer what you preferred",
@@ -44,6 +46,9 @@ def offered() -> dict[Method, str]:
 def preset_for(name: str, method: Method, judged: int) -> str:
     """YAML to edit and run. judged: how many judgements there are to learn from."""
     steps = max(PASSES * judged // BATCH, LEAST_STEPS)
+    measures = judged >= ENOUGH_TO_MEASURE
+    held_out = "  # Kept apart to measure with, by prompt.\n  eval_share: 0.1\n" if measures else ""
+    eval_every = f"  eval_every: {max(steps // 5, 1)}\n" if measures else ""
     return f"""\
 {HEAD[method]}
 method: {method}
@@ -58,6 +63,7 @@ data:
   # The judgements that stand when the run starts; the run
   # keeps a copy of them.
   train: labels:{name}
+{held_out}\
   max_length: 512
 
 optimizer:
@@ -68,5 +74,6 @@ training:
   # {PASSES} times through {judged} pairs.
   steps: {steps}
   batch_size: {BATCH}
+{eval_every}\
   checkpoint_every: {max(steps // 2, 1)}
 """

@@ -1,7 +1,7 @@
 """Judgements as numbers: who was preferred over whom, on which side it stood and how long it was."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from engine.contract.labels import Candidate, Item, Judgement
@@ -57,27 +57,25 @@ def votes(judgements: Iterable[Judgement], items: Mapping[str, Item]) -> list[Vo
     for judgement in judgements:
         item = items.get(judgement.item)
         if item is not None and judgement.ranking:
-            found += _votes(judgement, item)
+            authors = [author(candidate) for candidate in item.candidates]
+            if len(set(authors)) > 1:
+                found += _votes(judgement, item, authors)
     return found
 
 
-def _votes(judgement: Judgement, item: Item) -> Iterator[Vote]:
+def _votes(judgement: Judgement, item: Item, authors: Sequence[str]) -> Iterator[Vote]:
     prompt = prompt_of(item)
-    for better, worse in pairs(judgement):
-        yield from _vote(prompt, item, worse, better, 1.0)
-    for group in judgement.ranking:
-        for place, one in enumerate(group):
-            for other in group[place + 1 :]:
-                yield from _vote(prompt, item, one, other, 0.5)
-
-
-def _vote(prompt: str, item: Item, first: int, second: int, score: float) -> Iterator[Vote]:
-    here, there = item.candidates[first], item.candidates[second]
-    one, other = author(here), author(there)
-    if one and other and one != other:
-        longer = len(there.text or "") - len(here.text or "")
-        # Always in the same order, so that two models make one pair.
-        yield Vote(prompt, one, other, score, longer) if one < other else Vote(prompt, other, one, 1 - score, -longer)
+    alike = [
+        (one, other) for group in judgement.ranking for place, one in enumerate(group) for other in group[place + 1 :]
+    ]
+    compared = [(worse, better, 1.0) for better, worse in pairs(judgement)] + [(*two, 0.5) for two in alike]
+    for first, second, score in compared:
+        one, other = authors[first], authors[second]
+        if one and other and one != other:
+            longer = len(item.candidates[second].text or "") - len(item.candidates[first].text or "")
+            vote = Vote(prompt, one, other, score, longer)
+            # Always in the same order, so that two models make one pair.
+            yield vote if one < other else Vote(prompt, other, one, 1 - score, -longer)
 
 
 def prompt_of(item: Item) -> str:
