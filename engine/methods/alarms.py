@@ -30,7 +30,6 @@ class Alarms:
         """At what a step is about to learn from. values: as `answers.told` gives them."""
         self._look_at_signal(sampled, values)
         self._look_at_distance(sampled)
-        self._look_at_prompts(sampled)
         self._look_at_ends()
 
     def _look_at_signal(self, sampled: Sequence[Sampled], values: Values) -> None:
@@ -61,20 +60,6 @@ class Alarms:
                 "far",
                 f"the policy is {mean:.3g} nats a token from its reference: its text has little to do with it any more",
                 "raise grpo.beta or lower optimizer.learning_rate, and go on from an earlier checkpoint",
-            )
-
-    def _look_at_prompts(self, sampled: Sequence[Sampled]) -> None:
-        if "prompts" in self.told:
-            return
-        longest = max(sampled, key=lambda s: len(s.prompt))
-        whole = len(self.bench.encoder.prompt(longest.row))
-        if whole > len(longest.prompt):
-            self._tell(
-                "prompts",
-                f"a prompt of {whole:,} tokens is read from its last {len(longest.prompt):,} on, to leave room for"
-                " the answer; there may be more",
-                "raise data.max_length where the model can read that much, lower rollout.max_new_tokens, or leave long"
-                " prompts out",
             )
 
     def _look_at_ends(self) -> None:

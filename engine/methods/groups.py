@@ -19,11 +19,11 @@ from torch import Tensor
 from engine.contract import jsonl
 from engine.contract.preset import GrpoPreset
 from engine.data.batching import mix, rows_of_step
-from engine.data.sources import Row
 from engine.group_advantages import group_advantages, is_alike, token_weights
 from engine.methods.answers import Sampled, told
 from engine.methods.bench import Bench
 from engine.methods.interruption import Interruption
+from engine.methods.prompts import Prompts
 from engine.policy_losses import kl_estimate
 from engine.rewards import Answered, RewardSum
 from engine.tally import Mean, Values
@@ -58,6 +58,7 @@ class Groups:
     preset: GrpoPreset
     bench: Bench
     reward: RewardSum
+    prompts: Prompts
     compared: Compared | None
     interruption: Interruption | None
     retired: dict[int, int] = field(default_factory=dict)
@@ -101,17 +102,12 @@ class Groups:
 
     # ------------------------------------------------------------------------------------------------- sampling
 
-    def prompt(self, row: Row) -> list[int]:
-        """A row's prompt as tokens: its end, where it is longer than fits beside the longest answer."""
-        answer = self.preset.rollout.max_new_tokens + (self.interruption.tokens if self.interruption else 0)
-        return self.bench.shortened(self.bench.encoder.prompt(row), answer=answer, longest=self.preset.data.max_length)
-
     def sampled(self, chosen: Sequence[int], step: int, turn: int) -> list[tuple[int, list[Sampled]]]:
         """This process's part of some rows, each with its answers and their rewards."""
         bench, how = self.bench, self.preset.rollout
         mine = bench.share(list(enumerate(chosen)))
         rows = [bench.train.rows[row] for _, row in mine]
-        prompts = [self.prompt(row) for row in rows]
+        prompts = [self.prompts.of(row) for row in rows]
         # The first turn's seeds are what they were before there were others.
         start = (self.preset.seed, step) if turn == 0 else (self.preset.seed, step, turn)
         seeds = [[mix(*start, place, each) for each in range(how.completions_per_prompt)] for place, _ in mine]

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from engine.contract.online_settings import Grpo
 from engine.contract.preset import GrpoPreset
-from engine.data.batching import micro_batches, mix, pad_rows
+from engine.data.batching import micro_batches, pad_rows
 from engine.data.chat import Example
-from engine.data.sources import Table
 from engine.float32_head import head_in_float32
 from engine.logprobs import Rows, TokenScores
 from engine.loop import Material, Method, Update
@@ -24,16 +23,15 @@ from engine.methods.alarms import Alarms
 from engine.methods.answers import Sampled, record
 from engine.methods.bench import Bench, is_due
 from engine.methods.groups import Groups
+from engine.methods.held_out import held_out_reward
 from engine.methods.interruption import Interruption
 from engine.methods.pairs import all_read_lines
+from engine.methods.prompts import Prompts
 from engine.modes import without_dropout
 from engine.packing import Line, line_up_groups
 from engine.policy_losses import Objective, PolicyLoss, by_answer, policy_loss
-from engine.rewards import Answered
-from engine.tally import Least, Mean, Peak, Tally, Values
+from engine.tally import Least, Mean, Peak, Values
 
-#: Held-out prompts answered each time data.eval is measured.
-EVAL_PROMPTS = 128
 #: Prompts tokenised for who wants to look at them; a step tokenises its own.
 LOOKED_AT = 1000
 
@@ -58,17 +56,19 @@ class GrpoBatch(NamedTuple):
 
 def grpo(preset: GrpoPreset, bench: Bench) -> Method:
     """The batches, the loss and the measures of GRPO (Shao et al. 2024, arXiv:2402.03300) and its relatives."""
-    training, how, own = preset.training, preset.rollout, preset.grpo
+    training, how, own, longest = preset.training, preset.rollout, preset.grpo, preset.data.max_length
     reward, objective = bench.reward(preset.rewards), objective_of(own)
     _make_ready(own, bench)
     laid_out = Layout(preset, bench, in_lines=all_read_lines(bench))
     compares = own.beta > 0
+    interruption = _interruption(preset, bench)
     groups = Groups(
         preset,
         bench,
         reward,
+        Prompts(bench, answer=how.max_new_tokens + (interruption.tokens if interruption else 0), longest=longest),
         compared=laid_out.compared if compares and own.kl_in == "reward" else None,
-        interruption=_interruption(preset, bench),
+        interruption=interruption,
     )
     alarms = Alarms(preset, bench)
 
@@ -103,7 +103,7 @@ def grpo(preset: GrpoPreset, bench: Bench) -> Method:
     def measure(step: int) -> dict[str, float]:
         if bench.held_out is None or not is_due(step, training.eval_every, training.steps):
             return {}
-        return _held_out_reward(groups, bench.held_out)
+        return held_out_reward(bench, bench.held_out, reward, groups.prompts, how, seed=preset.seed)
 
     return Method(batches, loss, measure, partial(_material, groups, laid_out))
 
@@ -253,7 +253,7 @@ def _interruption(preset: GrpoPreset, bench: Bench) -> Interruption | None:
 
 def _material(groups: Groups, laid_out: Layout) -> Material:
     """The first prompts; an answer's tokens will count, and none of these."""
-    prompts = [groups.prompt(row) for row in laid_out.bench.train.rows[:LOOKED_AT]]
+    prompts = [groups.prompts.of(row) for row in laid_out.bench.train.rows[:LOOKED_AT]]
     items = [(Example(prompt, [False] * len(prompt)),) for prompt in prompts]
 
     def update(places: Sequence[int]) -> Update:
@@ -267,29 +267,3 @@ def _material(groups: Groups, laid_out: Layout) -> Material:
 
 def _tokens(sampled: Sequence[Sampled]) -> int:
     return sum(len(s.prompt) + len(s.answer.ids) for s in sampled)
-
-
-def _held_out_reward(groups: Groups, table: Table) -> dict[str, float]:
-    """Mean reward of one sampled answer to each held-out prompt; always the same noise, so steps can be compared."""
-    preset, bench = groups.preset, groups.bench
-    rows = list(enumerate(table.rows[:EVAL_PROMPTS]))[
-        bench.accelerator.process_index :: bench.accelerator.num_processes
-    ]
-    prompts = [groups.prompt(row) for _, row in rows]
-    seeds = [[mix(preset.seed, -1, place)] for place, _ in rows]
-    tally = Tally()
-    if rows:
-        answers = bench.rollout.answers(prompts, seeds, preset.rollout)
-        answered = [
-            Answered(row, bench.encoder.decode(answer.ids), answer.ids, prompt)
-            for (_, row), prompt, (answer,) in zip(rows, prompts, answers, strict=True)
-        ]
-        for scored, (answer,) in zip(groups.reward.score(answered), answers, strict=True):
-            parts = {f"eval_rewards/{name}/mean": Mean(value, 1) for name, value in scored.parts.items()}
-            cut, square = Mean(float(answer.finish == "length"), 1), Mean(scored.total**2, 1)
-            of_all = {"eval_reward": Mean(scored.total, 1), "eval_reward_se": square}
-            tally.add({**of_all, **parts, "eval_completions/clipped_ratio": cut})
-    means = tally.means(bench.accelerator)
-    count = min(len(table.rows), EVAL_PROMPTS)
-    variance = max(0.0, means["eval_reward_se"] - means["eval_reward"] ** 2)
-    return {**means, "eval_reward_se": math.sqrt(variance / max(1, count - 1))}

@@ -1,5 +1,7 @@
 """What answers to held-out prompts are worth."""
 
+import math
+
 from engine.contract.online_settings import Rollout
 from engine.data.batching import mix
 from engine.data.sources import Table
@@ -15,7 +17,10 @@ EVAL_PROMPTS = 128
 def held_out_reward(
     bench: Bench, table: Table, reward: RewardSum, prompts: Prompts, how: Rollout, *, seed: int
 ) -> dict[str, float]:
-    """Mean reward of one sampled answer to each held-out prompt; always the same noise, so steps can be compared."""
+    """Mean reward of one sampled answer to each held-out prompt, with its standard error.
+
+    Always the same noise, so that steps can be compared.
+    """
     accelerator, tally = bench.accelerator, Tally()
     rows = list(enumerate(table.rows[:EVAL_PROMPTS]))[accelerator.process_index :: accelerator.num_processes]
     read = [prompts.of(row) for _, row in rows]
@@ -29,4 +34,10 @@ def held_out_reward(
         tally.add({"eval_reward": Mean(sum(scored.total for scored in scores), len(scores))})
         for name in scores[0].parts:
             tally.add({f"eval_rewards/{name}/mean": Mean(sum(s.parts[name] for s in scores), len(scores))})
-    return tally.means(accelerator)
+        cut = sum(answer.finish == "length" for (answer,) in answers)
+        tally.add({"eval_completions/clipped_ratio": Mean(cut, len(answers))})
+        tally.add({"eval_reward_se": Mean(sum(scored.total**2 for scored in scores), len(scores))})
+    means = tally.means(accelerator)
+    count = min(len(table.rows), EVAL_PROMPTS)
+    variance = max(0.0, means["eval_reward_se"] - means["eval_reward"] ** 2)
+    return {**means, "eval_reward_se": math.sqrt(variance / max(1, count - 1))}

@@ -160,6 +160,10 @@ def test_a_single_answer_to_each_prompt_is_refused_where_it_is_compared_with_oth
     assert not faults(one + "grpo: {baseline: batch, scale_advantages: batch}")
 
 
+def test_cutting_the_law_that_grpo_learns_from_is_refused():
+    assert list(faults(GRPO + "rollout: {top_p: 0.9, top_k: 5}")) == ["rollout.top_p", "rollout.top_k"]
+
+
 @pytest.mark.parametrize(
     ("own", "key"),
     [

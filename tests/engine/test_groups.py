@@ -22,6 +22,7 @@ from engine.methods.groups import Groups
 from engine.methods.grpo import Layout, grpo
 from engine.methods.interruption import Interruption
 from engine.methods.pairs import all_read_lines
+from engine.methods.prompts import Prompts
 from engine.models import Policy, load_policy
 from engine.rewards import Answered, Reward
 from engine.rollout.protocol import Answer
@@ -85,7 +86,8 @@ MIXED, ALL_RIGHT, ALL_WRONG = [[RIGHT, 1], [WRONG, 50, 1]], [[RIGHT, 1]], [[WRON
 def groups_of(preset: GrpoPreset, says: dict[str, list[list[int]]], folder: Path) -> tuple[Groups, Scripted]:
     scripted = Scripted(says)
     bench = replace(bench_of(tiny_policy(), folder, train=ROWS), rollout=scripted)
-    return Groups(preset, bench, scripted, compared=None, interruption=None), scripted  # type: ignore[arg-type]
+    prompts = Prompts(bench, answer=4, longest=64)
+    return Groups(preset, bench, scripted, prompts, compared=None, interruption=None), scripted  # type: ignore[arg-type]
 
 
 def number(value: Any) -> float:
@@ -241,10 +243,16 @@ def test_a_step_that_shares_its_prompts_is_the_dense_one(lora: bool, tmp_path: P
         policy = tiny_policy(lora=lora)
         bench = bench_of(policy, tmp_path / str(in_lines), train=ROWS)
         assert bench.bare_scorer.reads_lines()  # type: ignore[operator]
-        says = {"a": [[RIGHT, 9, 1], [WRONG, 8, 7, 1], [RIGHT, 1]], "b": [[WRONG, 1], [RIGHT, 5, 1]]}
-        scripted = Scripted(says)
-        bench = replace(bench, rollout=scripted)
-        groups = Groups(preset, bench, scripted, compared=None, interruption=None)  # type: ignore[arg-type]
+        scripted = Scripted({"a": [[RIGHT, 9, 1], [WRONG, 8, 7, 1], [RIGHT, 1]], "b": [[WRONG, 1], [RIGHT, 5, 1]]})
+        prompts = Prompts(bench, answer=4, longest=64)
+        groups = Groups(
+            preset,
+            replace(bench, rollout=scripted),
+            scripted,  # type: ignore[arg-type]
+            prompts,
+            compared=None,
+            interruption=None,
+        )
         laid_out = Layout(preset, bench, in_lines)
         sampled, _ = groups.of_step(1)
         parts = laid_out.batches(laid_out.compared(sampled))
@@ -338,16 +346,6 @@ def test_a_policy_that_left_its_reference_behind_is_told(tmp_path: Path) -> None
     assert "grpo.beta" in notice.advice
     near = told_of(tiny_policy(), tmp_path / "near", lambda bench, _: a_sample(bench, advantage=1, far=0.5), 9)
     assert not near
-
-
-def test_a_prompt_that_does_not_fit_is_told(tmp_path: Path) -> None:
-    def cut(bench: Bench, _: int) -> Sampled:
-        whole = a_sample(bench, advantage=1)
-        return whole._replace(prompt=whole.prompt[-2:])
-
-    [notice] = told_of(tiny_policy(), tmp_path, cut, 2)
-    assert "5 tokens is read from its last 2 on" in notice.what
-    assert "data.max_length" in notice.advice
 
 
 def test_a_model_without_an_end_token_is_told(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from engine.methods.answers import Sampled
 from engine.methods.bench import Bench
 from engine.methods.groups import Groups
 from engine.methods.grpo import GrpoBatch, Layout, grpo
+from engine.methods.prompts import Prompts
 from engine.rewards import Answered, Reward
 from engine.rollout.protocol import Answer
 from engine.tally import Least, Mean, Peak
@@ -363,6 +364,7 @@ def test_advantages_of_rloo_with_the_pull_in_the_reward_are_trls(normalised: boo
         preset,
         bench,
         fixed,  # type: ignore[arg-type]
+        Prompts(bench, answer=8, longest=64),
         compared=lambda sampled: Layout(preset, bench, in_lines=False).compared(
             [s._replace(prompt=prompt) for s, (prompt, _) in zip(sampled, PAIRS, strict=True)]
         ),
