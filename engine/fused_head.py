@@ -56,7 +56,7 @@ class _ScoreHidden(torch.autograd.Function):
         keeps_at_most: int,
         entropy_learns: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        ctx.dtype = _arithmetic(hidden)
+        ctx.dtype = arithmetic(hidden)
         ctx.scale = scale
         shape = (len(targets), len(weight))
         ctx.rows_at_once = max(1, min(TILE["cpu" if hidden.device.type == "cpu" else "gpu"], keeps_at_most) // shape[1])
@@ -123,7 +123,7 @@ class _ScoreHidden(torch.autograd.Function):
         )
 
 
-def _arithmetic(hidden: Tensor) -> torch.dtype:
+def arithmetic(hidden: Tensor) -> torch.dtype:
     """The number format of the products: autocast's where it is on."""
     kind = hidden.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype

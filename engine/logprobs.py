@@ -5,7 +5,7 @@ A prompt's positions and the padding never meet the vocabulary. At 32,000 words 
 
 import inspect
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -172,11 +172,8 @@ class Head:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the head is a product with a matrix that is there as it is: no cap, no hook, nothing quantised."""
-        projection = self.projection
-        is_watched = bool(projection._forward_hooks or projection._forward_pre_hooks) or "forward" in vars(projection)
-        is_matrix = type(projection) is nn.Linear and type(projection.weight) is nn.Parameter
-        return is_matrix and not is_watched and self.softcap is None
+        """Whether the head is nothing but a product with a matrix, and nothing caps what it gives."""
+        return is_plain(self.projection) and self.softcap is None
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(…, width) to (…, vocabulary)."""
@@ -186,6 +183,12 @@ class Head:
         if self.softcap is not None:
             logits = torch.tanh(logits / self.softcap) * self.softcap
         return logits
+
+
+def is_plain(linear: Any) -> bool:
+    """Whether a layer is a product with a matrix that is there as it is: no adapter, no hook, nothing quantised."""
+    is_watched = bool(linear._forward_hooks or linear._forward_pre_hooks) or "forward" in vars(linear)
+    return type(linear) is nn.Linear and type(linear.weight) is nn.Parameter and not is_watched
 
 
 def split_head(model: nn.Module) -> Head | None:

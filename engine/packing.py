@@ -176,7 +176,7 @@ def reads_lines(backbone: nn.Module) -> bool:
     past the interface, and layers that carry something along the line, are told apart by that.
     """
     config: Any = getattr(backbone, "config", None)
-    if getattr(config, "_attn_implementation", None) != "sdpa" or _has_window(config):
+    if getattr(config, "_attn_implementation", None) != "sdpa" or has_window(config):
         return getattr(config, "_attn_implementation", None) == IMPLEMENTATION
     config._attn_implementation = IMPLEMENTATION
     try:
@@ -204,7 +204,8 @@ def _agrees(backbone: nn.Module) -> bool:
     return bool(difference.abs().max() < (1e-4 if exact else 0.2) * size)
 
 
-def _has_window(config: Any) -> bool:
+def has_window(config: Any) -> bool:
+    """Whether some layer looks back only so far, or is not attention at all."""
     layers = getattr(config, "layer_types", None)
     if layers is not None:
         return any(layer != "full_attention" for layer in layers)

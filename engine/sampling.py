@@ -14,7 +14,8 @@ from engine.data.sources import Row
 from engine.logprobs import Rows
 from engine.models import ModelError, Policy, choose_device, choose_dtype, open_for_use
 from engine.reward_models import RewardScorer, open_reward_model
-from engine.rollout.decode import sample_answers
+from engine.rollout.local import sample_answers
+from engine.rollout.memory import batches
 from engine.rollout.protocol import Answer
 from engine.threads import calibrate
 
@@ -113,7 +114,7 @@ class Sampler:
 
     def described(self) -> dict[str, Any]:
         """What a line of samples, or a report on them, says about how they were drawn."""
-        how = self.how.model_dump(include={"temperature", "top_p", "top_k", "max_new_tokens"})
+        how = self.how.model_dump(include={"temperature", "top_p", "top_k", "min_p", "stop", "max_new_tokens"})
         return {**how, "greedy": self.greedy, "seed": self.seed, "system_prompt": self.system_prompt}
 
     def _room(self, longest: int) -> int:
@@ -155,18 +156,6 @@ class Sampler:
             for p, place in enumerate(places)
             for m, member in enumerate(members)
         ]
-
-
-def batches(prompts: int, count: int, size: int) -> Iterator[tuple[range, range]]:
-    """Which prompts and which of their answers are written together: at most `size` answers, prompt after prompt."""
-    if count <= size:
-        per_batch = size // count
-        for start in range(0, prompts, per_batch):
-            yield range(start, min(start + per_batch, prompts)), range(count)
-        return
-    for prompt in range(prompts):
-        for start in range(0, count, size):
-            yield range(prompt, prompt + 1), range(start, min(start + size, count))
 
 
 def record(sample: Sample, row: Row, *, model: str, how: dict[str, Any]) -> dict[str, Any]:

@@ -82,6 +82,9 @@ def add_sampling(command: argparse.ArgumentParser, *, count: int) -> None:
     command.add_argument("--temperature", type=temperature, default=1.0, help="how freely tokens are drawn")
     command.add_argument("--top-p", type=number(above=0, most=1), default=1.0, help="draw from this share; 1 = all")
     command.add_argument("--top-k", type=whole(0), default=0, help="draw from so many likeliest tokens; 0 = all")
+    share = number(above=0, most=1)
+    command.add_argument("--min-p", type=share, default=0.0, help="leave out what is below this share of the likeliest")
+    command.add_argument("--stop", metavar="TEXT", action="append", default=[], help="end answers with this text, too")
     command.add_argument("--greedy", action="store_true", help="always the likeliest token; then one answer a prompt")
     command.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, help="the same seed draws the same answers")
     command.add_argument("--system", metavar="TEXT", help="system prompt (default: that of the run's preset)")
@@ -99,6 +102,8 @@ def rollout_of(options: argparse.Namespace, *, longest: int) -> online_settings.
         temperature=options.temperature,
         top_p=options.top_p,
         top_k=options.top_k,
+        min_p=options.min_p,
+        stop=options.stop,
     )
 
 

@@ -16,6 +16,15 @@ class Rollout(BaseModel, **STRICT):
     temperature: float = setting(1.0, "how freely tokens are drawn", gt=0, le=10)
     top_p: float = setting(1.0, "draw from the likeliest tokens that make up this share; 1 = all", gt=0, le=1)
     top_k: int = setting(0, "draw from so many likeliest tokens; 0 = all", ge=0)
+    min_p: float = setting(
+        0.0, "draw from tokens at least so probable as this share of the likeliest; 0 = all", ge=0, le=1
+    )
+    stop: list[Annotated[str, Field(min_length=1)]] = setting(
+        default_factory=list, help="texts that end an answer, beside the model's own end; they stay in it"
+    )
+    memory: int = setting(
+        4096, "most memory for sampling; answers beyond it are written in turns, which changes none", unit="MiB", ge=1
+    )
     recorded: int = setting(16, "answers a step keeps in rollouts.jsonl, token by token", unit="answers", ge=0)
 
 

@@ -14,7 +14,7 @@ from engine.labelling.from_files import prompts_of
 from engine.labelling.items import Batch, Batches, Prompt, compared, identity
 from engine.models import Policy
 from engine.reporting import Reporter
-from engine.rollout.decode import sample_answers
+from engine.rollout.local import sample_answers
 from engine.sampling import open_here
 
 #: How often it is told how far an answer is.

@@ -13,8 +13,8 @@ class Answer(NamedTuple):
     """What was sampled: token ids with the end token if it was written, and two log-probabilities of each, in nats.
 
     logps: under the whole softmax at `temperature`, the law that a trainer scores with.
-    drawn_logps: under the law it was drawn from, after top_k and top_p cut the softmax; equal to logps where nothing is
-    cut. exp(trained - drawn), summed over an answer, is what importance correction weighs it by.
+    drawn_logps: under the law it was drawn from, after top_k, top_p and min_p cut the softmax; equal to logps where
+    nothing is cut. `importance.py` weighs answers by how far the law that is trained is from it.
     """
 
     ids: list[int]

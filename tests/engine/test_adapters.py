@@ -22,7 +22,7 @@ from engine.data.chat import ChatEncoder
 from engine.data.sources import load_rows
 from engine.logprobs import Rows, TokenScorer
 from engine.models import Policy, load_policy, open_model
-from engine.rollout.decode import sample_answers
+from engine.rollout.local import sample_answers
 from tests.engine import running
 from tests.tiny import FAMILIES, random_ids, rows_of, scored, tiny_model, whole_logps
 
@@ -82,7 +82,11 @@ def test_the_adapter_off_is_the_model_itself(kind: str, family: str) -> None:
     with policy.without_adapter():
         assert torch.equal(scorer(rows_of(PAIRS)).logps, plain(rows_of(PAIRS)).logps)
         off = sample_answers(policy, [PAIRS[0][0]], [[1, 2]], Rollout(max_new_tokens=6))
-    assert off == sample_answers(bare, [PAIRS[0][0]], [[1, 2]], Rollout(max_new_tokens=6))
+    expected = sample_answers(bare, [PAIRS[0][0]], [[1, 2]], Rollout(max_new_tokens=6))
+    assert [answer.ids for answer in off[0]] == [answer.ids for answer in expected[0]]
+    # Not to the last bit: a bare model's small matrices are joined, and such products round otherwise.
+    logps = torch.tensor([[answer.logps for answer in group] for group in (off[0], expected[0])])
+    assert torch.allclose(logps[0], logps[1], atol=1e-5)
     assert (scorer(rows_of(PAIRS)).logps - plain(rows_of(PAIRS)).logps).abs().max() > 0.05
 
 

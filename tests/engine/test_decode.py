@@ -7,15 +7,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import TopKLogitsWarper, TopPLogitsWarper
+from torch import Tensor
+from transformers import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from engine.contract.online_settings import Rollout
 from engine.contract.preset import GrpoPreset, SftPreset
 from engine.contract.rollouts import read_completion
 from engine.methods.grpo import grpo
 from engine.models import Policy
-from engine.rollout import decode
-from engine.rollout.decode import sample_answers
+from engine.rollout import decode, drawing
+from engine.rollout.local import sample_answers
 from engine.rollout.protocol import Answer
 from engine.tally import Peak
 from tests.tiny import FAMILIES, bench_of, random_ids, run_steps, scored, tiny_model, tiny_policy
@@ -166,7 +167,7 @@ def test_when_finished_rows_leave_the_batch_changes_nothing(monkeypatch: pytest.
     policy = with_ends(tiny_policy("gpt2"), *range(2, 60))
     usual = sample(policy, PROMPTS, seeds_for(4, 6), max_new_tokens=20)
     assert any(len(answer.ids) < 10 for group in usual for answer in group)
-    monkeypatch.setattr(decode, "WORTH_COMPACTING", share)
+    monkeypatch.setattr(decode, "WORTH_LEAVING", share)
     assert [[a.ids for a in group] for group in sample(policy, PROMPTS, seeds_for(4, 6), max_new_tokens=20)] == [
         [a.ids for a in group] for group in usual
     ]
@@ -198,7 +199,7 @@ def test_draws_follow_the_softmax() -> None:
     # Chi-square over 8 tokens: 7 degrees of freedom, 24.3 is exceeded once in a thousand; the seed is fixed.
     logits = torch.tensor([2.0, 1.0, 0.5, 0.0, -0.5, -1.0, 0.3, -torch.inf])
     noise = torch.rand(20_000, generator=torch.Generator().manual_seed(0))
-    drawn = decode._draw(logits.expand(20_000, 8), noise)
+    drawn = drawing.draw(logits.expand(20_000, 8), noise, Rollout()).tokens
     expected = torch.softmax(logits, dim=-1) * 20_000
     counts = torch.bincount(drawn, minlength=8).float()
     assert counts[-1] == 0
@@ -222,12 +223,23 @@ def test_answers_follow_the_softmax_of_the_model() -> None:
 def test_the_ends_of_the_noise_never_draw_a_token_that_was_cut(noise: float) -> None:
     logits = torch.full((1, 50_000), -torch.inf)
     logits[0, 10:40_000] = torch.randn(39_990, generator=torch.Generator().manual_seed(0))
-    assert 10 <= decode._draw(logits, torch.tensor([noise])).item() < 40_000
+    assert 10 <= drawing.draw(logits, torch.tensor([noise]), Rollout()).tokens.item() < 40_000
+
+
+def cut(logits: Tensor, how: Rollout) -> Tensor:
+    """Logits with what may not be drawn at minus infinity."""
+    least = drawing.smallest_kept(logits, how)
+    return logits if least is None else logits.masked_fill(logits < least, -torch.inf)
 
 
 @settings(max_examples=60)
-@given(st.integers(0, 2**31), st.integers(0, 12), st.one_of(st.just(1.0), st.floats(0.01, 0.99)))
-def test_the_tail_is_cut_as_transformers_cuts_it(seed: int, top_k: int, top_p: float) -> None:
+@given(
+    st.integers(0, 2**31),
+    st.integers(0, 12),
+    st.one_of(st.just(1.0), st.floats(0.01, 0.99)),
+    st.one_of(st.just(0.0), st.floats(0.01, 0.9)),
+)
+def test_the_tail_is_cut_as_transformers_cuts_it(seed: int, top_k: int, top_p: float, min_p: float) -> None:
     logits = torch.randn(3, 10, generator=torch.Generator().manual_seed(seed)) * 2
     expected = logits.clone()
     ids: Any = None
@@ -235,12 +247,14 @@ def test_the_tail_is_cut_as_transformers_cuts_it(seed: int, top_k: int, top_p: f
         expected = TopKLogitsWarper(top_k)(ids, expected)
     if top_p < 1:
         expected = TopPLogitsWarper(top_p)(ids, expected)
-    assert torch.equal(decode._cut(logits, Rollout(top_k=top_k, top_p=top_p)), expected)
+    if min_p > 0:
+        expected = MinPLogitsWarper(min_p)(ids, expected)
+    assert torch.equal(cut(logits, Rollout(top_k=top_k, top_p=top_p, min_p=min_p)), expected)
 
 
 def test_top_p_keeps_the_fewest_tokens_that_make_up_its_share() -> None:
     logits = torch.tensor([[0.1, 0.5, 0.15, 0.25]]).log()
-    kept = {p: decode._cut(logits, Rollout(top_p=p)).isfinite()[0].tolist() for p in (0.4, 0.6, 0.8, 0.95)}
+    kept = {p: cut(logits, Rollout(top_p=p)).isfinite()[0].tolist() for p in (0.4, 0.6, 0.8, 0.95)}
     assert kept == {
         0.4: [False, True, False, False],  # 0.5 is enough
         0.6: [False, True, False, True],  # 0.5 is not; 0.5 + 0.25 is

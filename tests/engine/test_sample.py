@@ -15,8 +15,9 @@ from engine.contract.settings import Model
 from engine.data.batching import mix
 from engine.data.chat import ChatEncoder
 from engine.models import Policy, open_model
-from engine.rollout.decode import sample_answers
-from engine.sampling import Pace, batches
+from engine.rollout.local import sample_answers
+from engine.rollout.memory import batches
+from engine.sampling import Pace
 from tests.engine import running
 from tests.tiny import CHATML, tiny_policy
 
@@ -86,8 +87,8 @@ def test_the_answers_are_those_of_the_decoder_with_seeds_of_prompt_and_place(pla
     logps = torch.tensor([sum(a.logps) for group in expected for a in group])
     assert torch.allclose(torch.tensor([line["logp"] for line in found]), logps, atol=1e-4)
     assert found[4]["sampling"] == {
-        **{"temperature": 0.7, "top_p": 1.0, "top_k": 0, "max_new_tokens": 6, "greedy": False, "seed": 5},
-        **{"system_prompt": None, "seed_of_answer": mix(5, 1, 1)},
+        **{"temperature": 0.7, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "stop": [], "max_new_tokens": 6},
+        **{"greedy": False, "seed": 5, "system_prompt": None, "seed_of_answer": mix(5, 1, 1)},
     }
 
 
