@@ -118,6 +118,8 @@ def follow(recipe: Recipe, label_dir: LabelDir, reporter: Reporter, requests: Re
             reporter.event(events.Step(step=before + batch.done, time=time.time(), values=values))
             if requests.wants_stop():
                 return False
+        if requests.wants_stop():  # while it waited for a run to write more
+            return False
         before += part.planned
     if not made:
         reporter.notice("warning", "no item came of it", "there was no prompt with two different answers")

@@ -255,6 +255,16 @@ def test_a_request_to_stop_is_obeyed_between_items(labels: LabelDir, files: Path
     assert any(isinstance(event, events.CommandDone) and event.ask == "stop" for event in told)
 
 
+def test_a_stop_while_waiting_for_a_run_is_a_stop_and_not_the_end(
+    labels: LabelDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDir(tmp_path / "runs" / "20260101-000000-sums")
+    run.path.mkdir(parents=True)
+    monkeypatch.setattr("engine.labelling.from_run.is_alive", lambda run: True)
+    send(RunDir(labels.generation).commands, "stop")
+    assert not fill(labels, {"kind": "rollouts", "run": str(run.path), "follow": True})
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
