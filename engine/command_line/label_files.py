@@ -9,18 +9,18 @@ from pydantic import ValidationError
 from engine.command_line import terminal
 from engine.contract.faults import Fault, PresetError, from_validation, one_of
 from engine.contract.labels import LabelDir, LabelSet
+from engine.contract.labels_formats import EXPORTS
 from engine.contract.labels_log import list_sets
 from engine.contract.labels_plan import FilePlan
 from engine.contract.labels_use import SCHEME, LabelUse
 
-#: What a set can be exported as, in the words of the help.
-FORMATS = "native, preference, implicit, kto, ranking, hh, openrlhf, argilla"
 WORKSPACE_HELP = "its labels/ holds the sets (default: this folder)"
 
 
 def add_export_options(command: argparse.ArgumentParser) -> None:
     """What `export` takes besides where from, where to and the format, if it exports a labelling set."""
-    group = command.add_argument_group("labelling sets", f"SOURCE is labels:<set> or its folder; --format: {FORMATS}")
+    formats = ", ".join(EXPORTS)
+    group = command.add_argument_group("labelling sets", f"SOURCE is labels:<set> or its folder; --format: {formats}")
     group.add_argument("--style", default="as-is", help="of prompts and answers: as-is, plain or conversational")
     group.add_argument("--parquet", action="store_true", help="write Parquet instead of JSON Lines")
     group.add_argument(
@@ -96,7 +96,9 @@ def import_command(options: argparse.Namespace) -> int:
         raise PresetError("SET", from_validation(error, LabelSet, data)) from error
     label_dir = LabelDir(options.workspace.resolve() / "labels" / options.set)
     if label_dir.path.exists():
-        raise PresetError(options.set, [Fault((), str(label_dir.path), "is there already", "choose another name")])
+        raise PresetError(
+            options.set, [Fault(("name",), str(label_dir.path), "is there already", "choose another name")]
+        )
     if not options.source.exists():
         raise PresetError(str(options.source), [Fault((), "", "does not exist", "check the path")])
     if options.check:

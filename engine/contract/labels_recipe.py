@@ -21,12 +21,12 @@ class Writer(BaseModel, **STRICT):
     """A model and how it writes."""
 
     model: str = setting(help="hub id, folder, file.gguf, run directory, or run:<name>", min_length=1)
-    answers: int = setting(1, "answers it writes to each prompt", ge=1, le=64)
-    max_new_tokens: int = setting(256, "longest answer", unit="tokens", ge=1, le=100_000)
-    temperature: float = setting(1.0, "how freely tokens are drawn", gt=0, le=10)
+    answers: int = setting(1, "answers it writes to each prompt", main=True, ge=1, le=64)
+    max_new_tokens: int = setting(256, "longest answer", unit="tokens", main=True, ge=1, le=100_000)
+    temperature: float = setting(1.0, "how freely tokens are drawn", main=True, gt=0, le=10)
     top_p: float = setting(1.0, "draw from the likeliest tokens that make up this share; 1 = all", gt=0, le=1)
     top_k: int = setting(0, "draw from so many likeliest tokens; 0 = all", ge=0)
-    seed: int = setting(0, "seed of what it draws", ge=0)
+    seed: int = setting(0, "seed of what it draws", main=True, ge=0)
     system_prompt: str | None = setting(None, "put before every conversation that has no system message")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting("auto", "number format of the arithmetic")
     device: str = setting("auto", "auto, cpu, cuda, cuda:1 or mps", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
@@ -38,7 +38,7 @@ class Written(BaseModel, **STRICT):
     kind: Literal["written"]
     prompts: Sources = setting(help="rows with a `prompt` or `messages`: one source or a list")
     writers: list[Writer] = setting(help="the models", min_length=1)
-    compare: Compare = setting("pairs", COMPARE_HELP)
+    compare: Compare = setting("pairs", COMPARE_HELP, main=True)
     prompts_at_once: int = setting(1, "prompts answered in one batch; more is faster, and the first item later", ge=1)
 
 
@@ -49,8 +49,8 @@ class Rollouts(BaseModel, **STRICT):
     run: str = setting(help="run directory, or run:<name>", min_length=1)
     first_step: int = setting(0, "leave out answers of earlier steps", unit="steps", ge=0)
     answers: int = setting(2, "answers to one prompt that are compared, of those a step kept", ge=2, le=64)
-    compare: Compare = setting("pairs", COMPARE_HELP)
-    follow: bool = setting(False, "wait for what the run has yet to write, until it ends")
+    compare: Compare = setting("pairs", COMPARE_HELP, main=True)
+    follow: bool = setting(False, "wait for what the run has yet to write, until it ends", main=True)
 
 
 class Completions(BaseModel, **STRICT):
@@ -58,7 +58,7 @@ class Completions(BaseModel, **STRICT):
 
     kind: Literal["completions"]
     source: Sources = setting(help="rows with `prompt` and `completion` or `completions`: one source or a list")
-    compare: Compare = setting("pairs", COMPARE_HELP)
+    compare: Compare = setting("pairs", COMPARE_HELP, main=True)
 
 
 class Preferences(BaseModel, **STRICT):
@@ -66,7 +66,7 @@ class Preferences(BaseModel, **STRICT):
 
     kind: Literal["preferences"]
     source: Sources = setting(help="rows with `chosen` and `rejected`: one source or a list")
-    gold: bool = setting(False, "they are known to be right: use them to check the labellers")
+    gold: bool = setting(False, "they are known to be right: use them to check the labellers", main=True)
 
 
 Part = Annotated[Written | Rollouts | Completions | Preferences, Field(discriminator="kind")]

@@ -18,12 +18,11 @@ PEOPLE = uuid.UUID("6c9f2b0e-8f5c-5f0b-9a57-2f1c8d1f7e11")
 
 
 class Format(NamedTuple):
-    """What a format is for, the rows it is made of, how one of those is written, and in which styles besides as-is.
+    """The rows a format is made of, how one of those is written, and in which styles besides as-is.
 
     usual: the style that as-is means.
     """
 
-    about: str
     method: str
     write: Callable[[Row], Row]
     styles: tuple[Style, ...] = ("plain", "conversational")
@@ -137,11 +136,11 @@ def _response(judgement: Judgement) -> Row:
 
 #: Every format but `native`, which is the set itself.
 FORMATS: dict[str, Format] = {
-    "preference": Format("prompt, chosen, rejected and margin, for TRL's DPOTrainer and RewardTrainer", "dpo", _same),
-    "implicit": Format("chosen and rejected, each with its prompt", "dpo", _implicit, usual="conversational"),
-    "kto": Format("prompt, completion and whether it is wanted, for TRL's KTOTrainer", "kto", _same),
-    "ranking": Format("prompt, answers and their ranks", RANKING, _same),
-    "hh": Format("chosen and rejected as transcripts, as HH-RLHF has them", "dpo", _hh, ()),
-    "openrlhf": Format("prompt, chosen, rejected and margin, for OpenRLHF", "dpo", _openrlhf),
-    "argilla": Format("records with a ranking question, for argilla 2", "", _same, ()),
+    "preference": Format("dpo", _same),
+    "implicit": Format("dpo", _implicit, usual="conversational"),
+    "kto": Format("kto", _same),
+    "ranking": Format(RANKING, _same),
+    "hh": Format("dpo", _hh, ()),
+    "openrlhf": Format("dpo", _openrlhf),
+    "argilla": Format("", _same, ()),
 }

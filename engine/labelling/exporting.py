@@ -84,7 +84,7 @@ def _faults_of(wish: Wish) -> list[Fault]:
 
 
 def _fault_of_dest(dest: Path) -> list[Fault]:
-    return [Fault((), str(dest), "is there already", "name a new folder")] if dest.exists() else []
+    return [Fault(("dest",), str(dest), "is there already", "name a new folder")] if dest.exists() else []
 
 
 def _native(label_dir: LabelDir, dest: Path) -> dict[str, int]:
@@ -120,7 +120,9 @@ def _splits(label_dir: LabelDir, wish: Wish) -> dict[str, list[Row]]:
         problem = f"nothing was judged that {wish.format} could tell, of {len(settled)} judgements"
         if len(splits) > 1 and rows:
             problem = f"{wish.held_out:g} of {len(rows)} rows leaves nothing for {empty}"
-        raise PresetError(str(label_dir.path), [Fault((), "", problem, "judge more, or choose another format")])
+        raise PresetError(
+            str(label_dir.path), [Fault(("--format",), "", problem, "judge more, or choose another format")]
+        )
     return splits
 
 

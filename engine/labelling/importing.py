@@ -4,11 +4,12 @@ import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from engine.contract import settings
 from engine.contract.faults import Fault, PresetError, one_of
 from engine.contract.labels import Candidate, Item, Judgement, LabelDir, LabelSet, Ranking
+from engine.contract.labels_formats import ImportFormat
 from engine.contract.labels_log import create_set, read_guideline, read_items, read_ledger, read_set
 from engine.contract.labels_plan import FIRST_ROWS, FilePlan, shortened
 from engine.data.formats import canonical
@@ -17,7 +18,7 @@ from engine.data.sources import DataError, Row, load_rows
 from engine.labelling.items import answer_text, as_prompt, grouped, identity
 
 #: What can be read besides the folder of a set. `preference` is also what is implicit, conversational, HH or OpenRLHF.
-FORMATS = ("preference", "kto", "ranking", "argilla")
+FORMATS = tuple(name for name in get_args(ImportFormat) if name != "auto")
 
 Read = tuple[Item, list[Judgement]]
 
