@@ -46,25 +46,22 @@ def start_run(preset: Path, workspace: Path, home: Path) -> Answer:
 
     Waits for the engine's answer, so not for the thread that draws.
     """
-    return _ask(["run", str(preset), "--workspace", str(workspace), "--detach", "--json"], home)
+    return start(["run", str(preset), "--workspace", str(workspace), "--detach"], home)
 
 
 def resume_run(run: Path, workspace: Path) -> Answer:
     """Go on from the last whole checkpoint. Waits like `start_run`."""
-    return _ask(["resume", str(run), "--detach", "--json"], workspace)
+    return start(["resume", str(run), "--detach"], workspace)
 
 
 def check_preset(preset: Path, workspace: Path, home: Path) -> Answer | dict[str, Any]:
     """The plan the engine has for the preset, or what is wrong with it. Waits like `start_run`."""
-    code, out, error = _engine(["check", str(preset), "--quick", "--workspace", str(workspace), "--json"], home)
-    return _json_in(out) if code == 0 else _refusal(code, out, error)
+    return ask_for_json(["check", str(preset), "--quick", "--workspace", str(workspace)], home)
 
 
 def check_deeply(preset: Path, workspace: Path, home: Path) -> Answer | dict[str, Any]:
     """As `check_preset`, and under `preflight` what the engine sees in the data; that takes its time."""
-    arguments = ["check", str(preset), "--workspace", str(workspace), "--json"]
-    code, out, error = _engine(arguments, home, patience=DEEP_PATIENCE_SECONDS)
-    return _json_in(out) if code == 0 else _refusal(code, out, error)
+    return ask_for_json(["check", str(preset), "--workspace", str(workspace)], home, patience=DEEP_PATIENCE_SECONDS)
 
 
 def start_tour(workspace: Path) -> subprocess.Popen[bytes]:
@@ -103,12 +100,22 @@ def keep_draft(text: str, stem: str, workspace: Path) -> Path:
     return path
 
 
-def _ask(arguments: list[str], home: Path) -> Answer:
-    code, out, error = _engine(arguments, home)
-    if code != 0:
-        return _refusal(code, out, error)
-    run = _json_in(out).get("run_dir")
-    return Started(Path(run)) if isinstance(run, str) else Failed(out or error or "the engine gave no answer")
+def start(arguments: list[str], home: Path) -> Answer:
+    """Have an engine command start a process of its own and say which directory tells of it."""
+    answer = ask_for_json(arguments, home)
+    if not isinstance(answer, dict):
+        return answer
+    run = answer.get("run_dir")
+    return Started(Path(run)) if isinstance(run, str) else Failed("the engine gave no answer")
+
+
+def ask_for_json(
+    arguments: list[str], home: Path, *, patience: float = PATIENCE_SECONDS
+) -> dict[str, Any] | Refused | Failed:
+    """What an engine command says. Waits, so not for the thread that draws."""
+    command, *rest = arguments
+    code, out, error = _engine([command, "--json", *rest], home, patience=patience)
+    return _json_in(out) if code == 0 else _refusal(code, out, error)
 
 
 def _refusal(code: int, out: str, error: str) -> Refused | Failed:

@@ -13,6 +13,8 @@ from engine.contract.run_dir import RunDir
 from workbench.io import engine_process, key_file, preset_files
 from workbench.io.background import Background
 from workbench.io.engine_process import Answer, Failed, Refused, Started
+from workbench.io.fillings import Fillings
+from workbench.io.label_desk import LabelDesk
 from workbench.io.labelling import Labelling
 from workbench.io.run_feed import RunFeed
 from workbench.io.run_reader import RunReader
@@ -52,7 +54,10 @@ class Session(QObject):
         self.background = Background(threads=3)
         self.readings = SystemReadings(self.background)
         self.labelling = Labelling(workspace.labels, self.background)
-        self.labelling.busy.connect(self.busy)
+        self.desk = LabelDesk(workspace, self.background)
+        self.fillings = Fillings(workspace.labels, self.background)
+        for part in (self.labelling, self.desk):
+            part.busy.connect(self.busy)
         self.is_alone = True
         self.has_looked = False
         self._folder = RunsFolder(workspace.runs, self.background)
@@ -70,10 +75,11 @@ class Session(QObject):
         """Take the workspace and begin to look. Raises OSError if the folder cannot be made."""
         self.is_alone = self.workspace.open()
         self._folder.start()
+        self.fillings.start()
 
     def close(self) -> None:
         """Stop looking. Engines go on."""
-        for timer in (self._folder, self._tour_timer, self.readings):
+        for timer in (self._folder, self._tour_timer, self.readings, self.fillings):
             timer.stop()
         if self.feed is not None:
             self.feed.close()

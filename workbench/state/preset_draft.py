@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 
@@ -38,6 +38,17 @@ class Change:
     what: Literal["set", "type", "reset", "add", "kind", "switch", "method"]
     key: Key
     value: Any = None
+
+
+class Draft(Protocol):
+    """What a form shows: values, and what is to be said of them. A preset is one, a labelling set's plan another."""
+
+    def value(self, setting: Setting) -> Any: ...
+    def spelling(self, setting: Setting) -> str: ...
+    def differs_from_default(self, setting: Setting) -> bool: ...
+    def is_section_on(self, section: Section) -> bool: ...
+    def unmet_need(self, setting: Setting) -> str: ...
+    def faults_at(self, setting: Setting) -> list[Fault]: ...
 
 
 class PresetDraft:

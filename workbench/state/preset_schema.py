@@ -27,6 +27,7 @@ SPELLED = {
     "ppo": "PPO",
     "lora": "LoRA",
     "dtype": "Number type",
+    "dest": "Where to",
 }
 
 
@@ -83,14 +84,20 @@ class Setting:
 
 @dataclass(frozen=True)
 class Section:
-    """Settings that stand together. `switch`: the setting that adds or removes it, where it is optional."""
+    """Settings that stand together. `switch`: the setting that adds or removes it, where it is optional.
+
+    heading: what it is called, where its key does not say.
+    """
 
     key: Key
     settings: tuple[Setting, ...]
     switch: Setting | None = None
+    heading: str = ""
 
     @property
     def title(self) -> str:
+        if self.heading:
+            return self.heading
         return words(str(self.key[-1])) if self.key else "Run"
 
 
