@@ -68,12 +68,19 @@ class Frame(Protocol):
     def is_judging(self) -> bool: ...
     def judge(self, action: str) -> None: ...
     def edit_keys(self) -> None: ...
+    @property
+    def is_at_desk(self) -> bool: ...
+    @property
+    def label_state(self) -> str: ...
+    def label_set(self, action: str) -> None: ...
+    def judge_run(self, *, compare: bool) -> None: ...
     def close(self) -> bool: ...
 
 
 def table(frame: Frame, runs: RunActions) -> list[Command]:
     """All commands, in the order of the menus and the help page."""
-    return [*_run_commands(frame, runs), *_preset_commands(frame), *_judge_commands(frame), *_window_commands(frame)]
+    runs_and_presets = [*_run_commands(frame, runs), *_preset_commands(frame)]
+    return [*runs_and_presets, *_label_commands(frame), *_judge_commands(frame), *_window_commands(frame)]
 
 
 def remapped(commands: list[Command], keys: Mapping[str, object]) -> tuple[list[Command], list[str]]:
@@ -152,6 +159,44 @@ def _preset_commands(frame: Frame) -> list[Command]:
             on_page,
         ),
         Command("preset.save", "Save this preset", "Ctrl+S", lambda: frame.preset_command("save"), on_page),
+    ]
+
+
+def _label_commands(frame: Frame) -> list[Command]:
+    """What is done with labelling sets beside judging them."""
+
+    def at_desk() -> bool:
+        return frame.page == "judge" and frame.is_at_desk
+
+    def has_set() -> bool:
+        return frame.page == "judge" and bool(frame.label_state)
+
+    def is_filling() -> bool:
+        return frame.label_state == "filling"
+
+    def is_unfinished() -> bool:
+        return frame.label_state == "unfinished"
+
+    def is_at_run() -> bool:
+        return frame.page == "runs" and frame.run_path is not None
+
+    def do(action: str) -> Callable[[], None]:
+        return partial(frame.label_set, action)
+
+    def judge_run(*, compare: bool) -> Callable[[], None]:
+        return partial(frame.judge_run, compare=compare)
+
+    return [
+        Command("labels.new", "New judging set", "Ctrl+N", do("new")),
+        Command("labels.import", "Import judgements", "Ctrl+I", do("import")),
+        Command("labels.export", "Export this judging set", "Ctrl+Shift+E", do("export"), has_set),
+        Command("labels.press", "Make, import or export what this page says", "Ctrl+Return", do("press"), at_desk),
+        Command("labels.stop", "Stop writing items", "Alt+S", do("stop"), is_filling),
+        Command("labels.go_on", "Go on writing items", "Alt+G", do("go_on"), is_unfinished),
+        Command("labels.of_run", "Judge this run's answers", "Ctrl+J", judge_run(compare=False), is_at_run),
+        Command(
+            "labels.against_base", "Compare this run with its base", "Ctrl+Shift+J", judge_run(compare=True), is_at_run
+        ),
     ]
 
 

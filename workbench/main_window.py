@@ -19,6 +19,7 @@ from workbench.io.session import Session
 from workbench.io.workspace import Workspace, list_presets
 from workbench.pages import HELP, PAGES, TITLES, Pages
 from workbench.state import figures
+from workbench.state.filling import in_one_line
 from workbench.state.preset_plan import worded
 from workbench.theme import Appearance, Theme
 from workbench.views import palette_entries
@@ -151,6 +152,24 @@ class MainWindow(QMainWindow):
         if self.judging is not None:
             self.judging.act(action)
 
+    @property
+    def is_at_desk(self) -> bool:
+        return self.judging is not None and self.judging.is_at_desk
+
+    @property
+    def label_state(self) -> str:
+        """Of the set that is judged or chosen: "filling", "unfinished" or "there"; "" without one."""
+        return self.judging.label_state if self.page == "judge" and self.judging is not None else ""
+
+    def label_set(self, action: str) -> None:
+        self.show_page("judge")
+        self.pages.judge_page().label_set(action)
+
+    def judge_run(self, *, compare: bool) -> None:
+        if (run := self.run_path) is not None:
+            self.show_page("judge")
+            self.session.desk.suggest(run, compare=compare)
+
     def edit_keys(self) -> None:
         self.session.write_key_file({command.id: command.shortcut for command in self.commands})
 
@@ -240,6 +259,7 @@ class MainWindow(QMainWindow):
         session.said.connect(lambda text: self.notice.say(text, details=text))
         session.busy.connect(self._show_busy)
         session.key_file_ready.connect(self._open_key_file)
+        session.fillings.changed.connect(lambda found: self.status_line.show_part("filling", in_one_line(found)))
         session.readings.read.connect(self.header.show_readings)
         self.appearance.changed.connect(self._set_theme)
 

@@ -77,7 +77,8 @@ class Pages(QStackedWidget):
         if self.judging is None:
             from workbench.views.judge_page import JudgePage
 
-            self.judging = JudgePage(self._session.labelling, self._judging_keys())
+            session = self._session
+            self.judging = JudgePage(session.labelling, session.desk, session.fillings, self._judging_keys())
             self._join_judging(self.judging)
             self.addWidget(self.judging)
         return self.judging
@@ -112,7 +113,7 @@ class Pages(QStackedWidget):
     def _join_judging(self, page: "JudgePage") -> None:
         page.said.connect(self.said)
         page.preset_wanted.connect(self.preset_wanted)
-        self._keys.attach("judge", page)
+        self._keys.attach("judge", page.sitting)
         page.sitting.draw_markdown(bool(self._settings.value("judge/markdown", False, type=bool)))
         page.sitting.markdown_changed.connect(lambda is_drawn: self._settings.setValue("judge/markdown", is_drawn))
         page.set_theme(self._colours)

@@ -21,13 +21,15 @@ from tests.workbench.preflights import report
 from workbench import theme
 from workbench.io.system_readings import Readings
 from workbench.main_window import MainWindow
+from workbench.state.preset_draft import Change
 from workbench.theme import Theme
 from workbench.views.seen_rows import TINT
 
 SIZE = (1440, 900)
 SCREENSHOTS = Path(__file__).parents[2] / "assets" / "screenshots"
+ASSETS = Path(__file__).parents[2] / "assets" / "data"
 THEMES = {"light": theme.LIGHT, "dark": theme.DARK}
-KEPT = {"runs", "presets", "judge", "quality", "first-time", "crashed"}
+KEPT = {"runs", "presets", "judge", "quality", "new-set", "first-time", "crashed"}
 #: The same in every picture, so that a picture changes only when the page does.
 READINGS = Readings(busy=0.61, used=6_200_000_000, total=25_000_000_000, gpus=())
 
@@ -66,7 +68,7 @@ def picture(qtbot: Any, window: MainWindow, name: str) -> QImage:
     return image
 
 
-def part(image: QImage, window: MainWindow, widget: QWidget) -> QImage:
+def part(image: QImage, window: QWidget, widget: QWidget) -> QImage:
     return image.copy(QRect(widget.mapTo(window, QPoint(0, 0)), widget.size()))
 
 
@@ -202,6 +204,25 @@ def test_the_quality_page_shows_intervals_and_what_to_worry_about(
     assert near(image, colours.colour("warning")) > 100
     assert near(image, colours.curve(0).colour) > 300
     assert near(image, colours.colour("accent"), slack=2) > 400
+
+
+def test_a_new_set_shows_what_is_wrong_on_the_left_and_its_first_rows_on_the_right(
+    qtbot: Any, window: MainWindow, colours: Theme, workspace: Path
+) -> None:
+    window.label_set("new")
+    assert window.judging is not None
+    page = window.judging.desks.new
+    assert page is not None
+    page.adding["preferences"].click()
+    page.set_group.changed.emit(Change("set", ("parts", 0, "source"), str(ASSETS / "preferences.jsonl")))
+    qtbot.waitUntil(lambda: page.desk.table.rowCount() > 0, timeout=60_000)
+    sound = part(picture(qtbot, window, "new-set"), window, page)
+    assert near(sound, colours.colour("failed")) < 30
+    assert near(part(sound, page, page.desk.table), colours.colour("text")) > 1000
+    page.set_group.changed.emit(Change("set", ("name",), "no such name!"))
+    qtbot.waitUntil(lambda: page.desk.says.startswith("Mend"))
+    assert near(part(picture(qtbot, window, "new-set-wrong"), window, page), colours.colour("failed")) > 200
+    page.desk.hold()
 
 
 def test_the_palette_lies_over_the_page(qtbot: Any, window: MainWindow, colours: Theme) -> None:

@@ -9,11 +9,15 @@ from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from engine.contract.labels import LabelDir
 from workbench import theme
+from workbench.io.fillings import Fillings
+from workbench.io.label_desk import LabelDesk
 from workbench.io.label_sets import Summary
 from workbench.io.labelling import Event, Labelling
 from workbench.state.label_preset import Method, preset_for
 from workbench.state.label_quality import Quality
+from workbench.state.new_set import EMPTY, Start
 from workbench.theme import Theme
+from workbench.views.label_desks import LabelDesks
 from workbench.views.set_list import SetList
 from workbench.views.sitting_view import SittingView
 
@@ -27,10 +31,13 @@ class JudgePage(QStackedWidget):
     preset_wanted = Signal(str, str)
     said = Signal(str)
 
-    def __init__(self, labelling: Labelling, keys: Mapping[str, str]) -> None:
+    def __init__(self, labelling: Labelling, desk: LabelDesk, fillings: Fillings, keys: Mapping[str, str]) -> None:
         """keys: how the key of each action of a sitting is written."""
         super().__init__()
         self._labelling = labelling
+        self._desk = desk
+        self._fillings = fillings
+        self.desks = LabelDesks(desk, labelling.folder)
         self.sets = SetList()
         self.sitting = SittingView(labelling, keys)
         self.quality: QualityPage | None = None
@@ -74,12 +81,77 @@ class JudgePage(QStackedWidget):
         self._colours = colours
         self.sets.set_theme(colours)
         self.sitting.set_theme(colours)
+        self.desks.set_theme(colours)
         if self.quality is not None:
             self.quality.set_theme(colours)
+
+    @property
+    def label_dir(self) -> LabelDir | None:
+        """The set that is judged, or else the one that is chosen in the list."""
+        if self._labelling.opened is not None:
+            return self._labelling.opened.label_dir
+        chosen = self.sets.chosen
+        return chosen.label_dir if chosen is not None and self.currentWidget() is self.sets else None
+
+    @property
+    def is_at_desk(self) -> bool:
+        """Whether a set is being planned, imported or exported."""
+        return self.currentWidget() in self.desks.pages
+
+    @property
+    def label_state(self) -> str:
+        """Whether the chosen set is "filling", "unfinished" or just "there"; "" without one."""
+        if (label_dir := self.label_dir) is None:
+            return ""
+        filling = self._fillings.of(label_dir.path.name)
+        return "there" if filling is None else "filling" if filling.status.is_alive else "unfinished"
+
+    def label_set(self, action: str) -> None:
+        """What a command asks for: new, import, export, press, stop, go_on."""
+        actions = {
+            "new": self.new_set,
+            "import": self.import_set,
+            "export": self.export_set,
+            "press": lambda: self.desks.press(self.currentWidget()),
+            "stop": self.stop_items,
+            "go_on": self.go_on_with_items,
+        }
+        actions[action]()
+
+    def new_set(self, start: Start = EMPTY) -> None:
+        """Plan a set: where its items come from."""
+        self._sit_at(self.desks.new_set(start, self._names()))
+
+    def import_set(self) -> None:
+        self._sit_at(self.desks.importing(self._names()))
+
+    def export_set(self) -> None:
+        """Write the chosen set in another form."""
+        if (label_dir := self.label_dir) is not None:
+            self._sit_at(self.desks.exporting(label_dir))
+
+    def stop_items(self) -> None:
+        """Stop what fills the chosen set, after the prompt that is being answered."""
+        if (label_dir := self.label_dir) is not None:
+            self._desk.ask(label_dir.generation, "stop")
+
+    def go_on_with_items(self) -> None:
+        if (label_dir := self.label_dir) is not None:
+            self._desk.go_on(label_dir)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         self._labelling.list_sets()
+
+    def _names(self) -> list[str]:
+        return [summary.name for summary in self._labelling.sets]
+
+    def _sit_at(self, page: QWidget) -> None:
+        self._labelling.close_set()
+        if self.indexOf(page) < 0:
+            self.addWidget(page)
+        self.desks.set_theme(self._colours)
+        self._show_part(page)
 
     def _quality_page(self) -> "QualityPage":
         """Made when it is first wanted, as charts take their time to import."""
@@ -113,6 +185,21 @@ class JudgePage(QStackedWidget):
         self.sets.labeller_chosen.connect(labelling.judge_as)
         self.sets.training_wanted.connect(self._train)
         self.sets.quality_wanted.connect(labelling.read_quality)
+        self.sets.new_wanted.connect(self.new_set)
+        self.sets.import_wanted.connect(self.import_set)
+        self.sets.export_wanted.connect(self.export_set)
+        self.sets.stop_wanted.connect(self.stop_items)
+        self.sets.go_on_wanted.connect(self.go_on_with_items)
+        self.sets.strip.run_asked.connect(self._desk.ask)
+        self.desks.left.connect(lambda: self._show_part(self.sets))
+        self._desk.made.connect(self._made)
+        self._desk.failed.connect(lambda _, sentence: self._tell(sentence))
+        self._desk.refused.connect(lambda _, faults: self._tell("\n".join(map(str, faults))))
+        self._desk.suggested.connect(self.new_set)
+        self._fillings.changed.connect(self.sets.show_fillings)
+        self._fillings.changed.connect(lambda _: self._show_growth())
+        self._fillings.grown.connect(labelling.list_sets)
+        self.sets.show_fillings(self._fillings.unfinished)
         labelling.quality_read.connect(self.show_quality)
         self.sitting.aside.training_wanted.connect(self._train_on_open)
         self.sitting.aside.quality_wanted.connect(self._read_quality_of_open)
@@ -124,7 +211,26 @@ class JudgePage(QStackedWidget):
             return
         self.sitting.follow(event)
         if event.what == "opened":
+            self._show_growth()
             self._show_part(self.sitting)
+
+    def _show_growth(self) -> None:
+        self.sitting.aside.set_growing(self.label_state == "filling")
+
+    def _tell(self, sentence: str) -> None:
+        """What went wrong where no form is open in which it could stand."""
+        if not self.is_at_desk:
+            self.said.emit(sentence)
+
+    def _made(self, label_dir: LabelDir) -> None:
+        """Judging begins with the first item there is; what was imported is judged already."""
+        self._fillings.look()
+        self.sets.choose(label_dir)
+        self._labelling.list_sets()
+        if self.is_at_desk and self.desks.is_importing(self.currentWidget()):
+            self._show_part(self.sets)
+        else:
+            self._labelling.open(label_dir)
 
     def _show_failure(self, sentence: str) -> None:
         if self.is_judging:

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QPushButton, QScro
 from engine.contract.faults import Fault, Key
 from engine.contract.preset import PRESETS
 from workbench import theme
-from workbench.state.preset_draft import Change, PresetDraft
+from workbench.state.preset_draft import Change, Draft, PresetDraft
 from workbench.state.preset_schema import Section, Setting
 from workbench.theme import Theme
 from workbench.views.labels import Elided, label, tip
@@ -28,7 +28,7 @@ class SectionGroup(QWidget):
         super().__init__()
         self.section = section
         self._rows: dict[Key, SettingRow] = {}
-        self._draft: PresetDraft | None = None
+        self._draft: Draft | None = None
         self._is_open = self._is_wide = False
         self._kept: set[Key] = set()
         self._theme = theme.LIGHT
@@ -46,7 +46,7 @@ class SectionGroup(QWidget):
     def switch_box(self) -> QCheckBox:
         return self._switch
 
-    def show_draft(self, draft: PresetDraft, *, flash: bool = False) -> None:
+    def show_draft(self, draft: Draft, *, flash: bool = False) -> None:
         self._draft = draft
         if self.section.switch is not None:
             self._show_switch(draft, self.section.switch, draft.is_section_on(self.section))
@@ -125,7 +125,7 @@ class SectionGroup(QWidget):
         head.addWidget(self._more)
         return head
 
-    def _show_switch(self, draft: PresetDraft, switch: Setting, is_on: bool) -> None:
+    def _show_switch(self, draft: Draft, switch: Setting, is_on: bool) -> None:
         unmet = draft.unmet_need(switch)
         self._switch.setChecked(is_on)
         # Off can always be reached: a section that has no effect any more may be taken out.

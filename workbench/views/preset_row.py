@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QGridLayout, QLabel, QStyle, QToolButton, QWidget
 
 from engine.contract.faults import Fault
 from workbench import theme
-from workbench.state.preset_draft import Change, PresetDraft
+from workbench.state.preset_draft import Change, Draft
 from workbench.state.preset_edit import scalar_text
 from workbench.state.preset_schema import Setting
 from workbench.theme import Theme
@@ -49,7 +49,7 @@ class SettingRow(QWidget):
 
     # ------------------------------------------------------------------------------------------- what it shows
 
-    def show_draft(self, draft: PresetDraft, *, flash: bool = False) -> None:
+    def show_draft(self, draft: Draft, *, flash: bool = False) -> None:
         """Follow the draft; costs next to nothing where nothing of this setting changed. flash: light up if so."""
         value, faults = draft.value(self.setting), draft.faults_at(self.setting)
         differs, unmet = draft.differs_from_default(self.setting), draft.unmet_need(self.setting)

@@ -69,6 +69,7 @@ class RunHeader(QFrame):
         self._pause = self._button("Pause", "run.pause", "Ctrl+P")
         self._resume = self._button("Resume", "run.resume", "Ctrl+R")
         self._stop = self._make_stop()
+        self._judge = self._make_judge()
         self._smoothing = self._make_smoothing()
         self._colours = theme.LIGHT
         self._lay_out()
@@ -125,6 +126,18 @@ class RunHeader(QFrame):
         stop.setMenu(menu)
         return stop
 
+    def _make_judge(self) -> QToolButton:
+        judge = QToolButton()
+        judge.setText("Judge…")
+        judge.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(judge)
+        own = menu.addAction("Judge this run's answers\tCtrl+J")
+        other = menu.addAction("Compare it with its base, blind\tCtrl+Shift+J")
+        own.triggered.connect(lambda: self.asked.emit("labels.of_run"))
+        other.triggered.connect(lambda: self.asked.emit("labels.against_base"))
+        judge.setMenu(menu)
+        return judge
+
     def _make_smoothing(self) -> QSlider:
         slider = QSlider(Qt.Orientation.Horizontal)
         slider.setRange(0, SMOOTHING_STEPS)
@@ -138,7 +151,7 @@ class RunHeader(QFrame):
         words = row(self._name, self._method, None, space=2)
         top = row(space=2)
         top.addLayout(words, 1)
-        for button in (self._save, self._pause, self._resume, self._stop):
+        for button in (self._judge, self._save, self._pause, self._resume, self._stop):
             top.addWidget(button)
         below = row(self._mark, self._facts, label("smoothing", "muted"), self._smoothing, space=3)
         below.setStretch(1, 1)

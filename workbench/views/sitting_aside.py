@@ -16,7 +16,10 @@ TITLES: dict[What, str] = {"guideline": "Guideline", "pause": "Paused", "done": 
 PAUSED = "The clock stands still and the answers are covered. The same key goes on."
 DONE = "Every pair is judged. Undo still goes back as far as you like."
 NO_DISAGREEMENT = "No two people say the opposite of an item, or all of that is settled. The same key goes back."
-WAITING = "There is no pair yet. Those that are being written will appear by themselves."
+MORE = "More pairs are being written"
+EMPTY = "There is no pair yet."
+SO_FAR = "Every pair that is there is judged."
+WAITING = "Those that are being written will appear by themselves."
 
 
 class SittingAside(QFrame):
@@ -29,6 +32,8 @@ class SittingAside(QFrame):
         super().__init__()
         theme.set_role(self, "card")
         self.what: What = ""
+        self._opened: Opened | None = None
+        self._is_growing = False
         self._title = label(role="title")
         self._text = label(wrap=True, selectable=True)
         self._file = QPushButton("Open its file")
@@ -46,26 +51,40 @@ class SittingAside(QFrame):
         self._train.clicked.connect(self.training_wanted)
 
     def show_what(self, what: What, opened: Opened) -> None:
-        self.what = what
+        self.what, self._opened = what, opened
         self._guideline = QUrl.fromLocalFile(str(opened.label_dir.guideline))
         is_done = what == "done" and opened.sitting.progress.done > 0
         self._file.setVisible(what == "guideline")
         self._quality.setVisible(is_done)
         self._train.setVisible(is_done)
-        empty = "No disagreement is left" if opened.sitting.is_settling else "Nothing to judge yet"
-        self._title.setText(TITLES.get(what, "") if is_done or what != "done" else empty)
-        self._text.setText(_words(what, opened))
+        self._title.setText(self._what_is_done(opened) if what == "done" else TITLES.get(what, ""))
+        self._text.setText(_words(what, opened, is_growing=self._is_growing))
+
+    def set_growing(self, is_growing: bool) -> None:
+        """Whether more items are being written, so that what is done now is not all there will be."""
+        self._is_growing = is_growing
+        if self.what == "done" and self._opened is not None:
+            self.show_what("done", self._opened)
+
+    def _what_is_done(self, opened: Opened) -> str:
+        if opened.sitting.is_settling and not opened.sitting.progress.done:
+            return "No disagreement is left"
+        if self._is_growing:
+            return MORE
+        return TITLES["done"] if opened.sitting.progress.done else "Nothing to judge yet"
 
     @property
     def text(self) -> str:
         return self._text.text()
 
 
-def _words(what: What, opened: Opened) -> str:
+def _words(what: What, opened: Opened, *, is_growing: bool) -> str:
     if what == "guideline":
         return opened.guideline or f"Nothing was written down yet; {opened.label_dir.guideline} is the place for it."
     if what == "pause":
         return PAUSED
     if opened.sitting.is_settling:
         return NO_DISAGREEMENT
-    return DONE if opened.sitting.progress.done else WAITING
+    if is_growing and opened.sitting.progress.done:
+        return f"{SO_FAR} {WAITING}"
+    return DONE if opened.sitting.progress.done else f"{EMPTY} {WAITING}"

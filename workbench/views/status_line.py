@@ -20,9 +20,9 @@ class StatusLine(QWidget):
         self._parts: dict[str, str] = {}
 
     def show_part(self, name: str, text: str) -> None:
-        """Set one of the parts `workspace`, `running`, `pulse`, `busy`; empty leaves it out."""
+        """Set one of the parts `workspace`, `running`, `filling`, `pulse`, `busy`; empty leaves it out."""
         self._parts[name] = text
-        order = ("workspace", "running", "pulse", "busy")
+        order = ("workspace", "running", "filling", "pulse", "busy")
         self._text.set_full_text("   ·   ".join(p for key in order if (p := self._parts.get(key, ""))))
 
 
