@@ -19,6 +19,7 @@ from engine.command_line import (
     order,
     plan,
     sample,
+    scaling,
     stopping,
     terminal,
     tour,
@@ -115,6 +116,8 @@ def _commands_of_models_and_data(add: Callable[..., argparse.ArgumentParser]) ->
     sample.add(sampling)
     evaluating = add("evaluate", help="score a model on held-out data", epilog=OTHER_EXIT_CODES)
     evaluate.add(evaluating)
+    fitting = add("scaling", help="where a run's held-out reward is heading as compute grows", epilog=OTHER_EXIT_CODES)
+    scaling.add(fitting)
     exporting = add(
         "export", help="hand a run's model or a labelling set on, in the form that others open", epilog=OTHER_EXIT_CODES
     )
@@ -125,7 +128,7 @@ def _commands_of_models_and_data(add: Callable[..., argparse.ArgumentParser]) ->
     vote.add(voting)
     ordering = add("order", help="let reward models choose what is judged first", epilog=OTHER_EXIT_CODES)
     order.add(ordering)
-    return [sampling, evaluating, exporting, importing, voting, ordering]
+    return [sampling, evaluating, fitting, exporting, importing, voting, ordering]
 
 
 def _preset_options(command: argparse.ArgumentParser) -> None:

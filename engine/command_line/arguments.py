@@ -51,6 +51,17 @@ def number(*, above: float, most: float) -> Callable[[str], float]:
     return read
 
 
+def share(text: str) -> float:
+    """For argparse: a number from 0 to 1, without 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"should be a number (got {text})") from None
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"should be from 0 to less than 1 (got {text})")
+    return value
+
+
 def add_model(command: argparse.ArgumentParser) -> None:
     """MODEL, where its runs are looked up, and how it is loaded."""
     command.add_argument("model", metavar="MODEL", help=MODEL_HELP)
