@@ -182,10 +182,12 @@ def _one_step(
             tally.add({"loss": Mean(shares[-1], 1 / (accelerator.num_processes * len(update.micro_batches))), **values})
         limit = settings.max_grad_norm or math.inf
         grad_norm = accelerator.clip_grad_norm_(trained, limit)
-        tally.add({"grad_norm": Mean(grad_norm, 1)})
-        if on_nan == "skip" and not _are_finite([grad_norm, *shares], accelerator):
-            progress.skipped += 1
-        else:
+        if not _has_overflown(accelerator, grad_norm, shares):
+            tally.add({"grad_norm": Mean(grad_norm, 1)})
+        is_left_out = on_nan == "skip" and not _are_finite([grad_norm, *shares], accelerator)
+        progress.skipped += is_left_out
+        # In float16 the scaler leaves such an update out by itself; unless asked for it, it would never scale less.
+        if not is_left_out or accelerator.scaler is not None:
             optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         learning += time.perf_counter() - started
@@ -194,6 +196,15 @@ def _one_step(
     progress.tokens += round(means["step_tokens"])
     left_out = {"skipped_updates": float(progress.skipped)} if on_nan == "skip" else {}
     return {**means, **left_out, "num_tokens": float(progress.tokens)}
+
+
+def _has_overflown(accelerator: Accelerator, grad_norm: Tensor | float, shares: Sequence[Tensor]) -> bool:
+    """Whether a gradient was too large for float16 only because of what it is scaled by, as in the first updates of a
+    run: such an update is left out, the next is scaled by half, and nothing is wrong. From a scale of 1 on, it is."""
+    scaler = accelerator.scaler
+    if scaler is None or math.isfinite(float(grad_norm)) or scaler.get_scale() <= 1:
+        return False
+    return _are_finite(shares, accelerator)
 
 
 def _are_finite(numbers: Sequence[Tensor | float], accelerator: Accelerator) -> bool:

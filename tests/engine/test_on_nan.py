@@ -1,5 +1,7 @@
 """When loss or gradient is no number, the run stops, leaves the update out, or goes on: as its preset says."""
 
+import contextlib
+import dataclasses
 import importlib
 import math
 from pathlib import Path
@@ -8,9 +10,13 @@ from typing import Any
 import pytest
 import torch
 
+from engine.assembly import optimizer_of
 from engine.contract import events
 from engine.contract.run_dir import RunDir
+from engine.loop import Diverged, Progress, train
+from engine.methods import METHODS
 from tests.engine import running
+from tests.tiny import Untouched, bench_of, tiny_policy
 
 pytestmark = pytest.mark.usefixtures("fork_server")
 
@@ -88,3 +94,73 @@ def test_an_infinite_gradient_of_a_finite_loss_is_left_out_too(tmp_path: Path, m
     run = run_with(tmp_path / "run", "skip")
     assert running.values_of(run, "skipped_updates") == [0, 0, 1, 1, 1, 1]
     assert "grad_norm became inf at step 3" in running.notices(run)
+
+
+# ------------------------------------------------------------------------------------------------------ in float16
+
+
+def in_float16(folder: Path, policy: str, *, scale: float, broken: tuple[int, ...] = ()) -> tuple[Any, Any, Any]:
+    """Six steps with gradients scaled as on a GPU: the optimiser, the accelerator, and the events.
+
+    The arithmetic stays float32; what scaling does is the same, and a gradient that is scaled beyond float32 overflows
+    as one beyond float16 would.
+    """
+    preset, model = running.sft(training={"on_nan": policy}), tiny_policy()
+    rows = [{"prompt": f"{i}+{i}=", "completion": str(2 * i)} for i in range(24)]
+    bench = bench_of(model, folder, train=rows)
+    accelerator = bench.accelerator
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)  # type: ignore[attr-defined]
+    accelerator.native_amp = True
+    optimizer = accelerator.prepare(optimizer_of(preset, model.model))
+    method, steps = METHODS["sft"](preset, bench), 0
+
+    def loss(batch: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        share, values = method.loss(batch)
+        return share * (float("nan") if steps in broken else 1.0), values
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(accelerator), "mixed_precision", "fp16")
+        patch.setattr(accelerator, "autocast", contextlib.nullcontext)
+        train(
+            dataclasses.replace(method, loss=loss),
+            scorer=bench.scorer,
+            optimizer=optimizer,
+            accelerator=accelerator,
+            settings=preset.optimizer,
+            steps=6,
+            progress=Progress(),
+            reporter=bench.reporter,
+            control=Untouched(),
+            save=lambda progress: None,
+            checkpoint_every=0,
+            on_nan=preset.training.on_nan,
+        )
+    return optimizer, accelerator, [e for e in running.events_of(RunDir(folder)) if isinstance(e, events.Step)]
+
+
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+def test_a_gradient_that_only_its_scale_made_too_large_is_scaled_less_and_the_run_goes_on(
+    tmp_path: Path, policy: str
+) -> None:
+    optimizer, accelerator, steps = in_float16(tmp_path, policy, scale=2.0**127)
+    assert len(steps) == 6
+    finite = [step for step in steps if "grad_norm" in step.values]
+    assert 0 < len(finite) < 6, "some overflow at first, and the others do not"
+    assert all(math.isfinite(value) for step in steps for value in step.values.values())
+    assert accelerator.scaler.get_scale() == 2.0 ** (127 - (6 - len(finite)))
+    taken = {int(state["step"]) for state in optimizer.state.values()}
+    assert taken == {len(finite)}
+    if policy == "skip":
+        assert steps[-1].values["skipped_updates"] == 6 - len(finite)
+
+
+def test_a_loss_that_is_no_number_is_left_out_in_float16_and_the_next_is_not(tmp_path: Path) -> None:
+    optimizer, accelerator, steps = in_float16(tmp_path, "skip", scale=2.0**10, broken=(2, 3))
+    assert [math.isnan(step.values["loss"]) for step in steps] == [False, True, True, False, False, False]
+    assert [step.values["skipped_updates"] for step in steps] == [0, 1, 2, 2, 2, 2]
+    assert {int(state["step"]) for state in optimizer.state.values()} == {4}
+    assert accelerator.scaler.get_scale() == 2.0**8
+    with pytest.raises(Diverged, match="loss and grad_norm became nan at step 2"):
+        in_float16(tmp_path / "stop", "stop", scale=2.0**10, broken=(2,))
