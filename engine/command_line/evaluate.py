@@ -15,6 +15,7 @@ from engine.contract.faults import Fault, PresetError
 from engine.contract.preset import load_preset
 from engine.contract.run_dir import RunDir, is_run_dir
 from engine.contract.strict_yaml import YamlError, load_yaml
+from engine.starting.resolution import resolve_named
 
 MEASURES = ("loss", "answers", "preferences", "scores")
 ROWS = 256
@@ -80,7 +81,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
     )
     assert model is not None  # noqa: S101 - argparse asks for it
     sources = _sources(options, model)
-    rewards = _rewards(options, model)
+    rewards = [_resolved(options, part) for part in _rewards(options, model)]
     _check_counts(options)
     check_new(options.output)
     named = ", ".join(source.path for source in sources)
@@ -146,8 +147,18 @@ def _rewards(options: argparse.Namespace, model: settings.Model) -> list[online_
         raise PresetError("--reward", [Fault((), given, "is no file", "name a preset, a run, or write [{kind: …}]")])
     found = list(getattr(load_preset(file), "rewards", []))
     if not found:
-        raise PresetError("--reward", [Fault((), given, "has no rewards", "name a preset of grpo")])
+        raise PresetError("--reward", [Fault((), given, "has no rewards", "name a preset of grpo or ppo")])
     return found
+
+
+def _resolved(options: argparse.Namespace, part: online_settings.Reward) -> online_settings.Reward:
+    """Raises PresetError for a reward model that is not there."""
+    if not isinstance(part, online_settings.LearnedReward):
+        return part
+    found = resolve_named(part.path, arguments.places_of(options), ("path",))
+    if isinstance(found, Fault):
+        raise PresetError("--reward", [found])
+    return part.model_copy(update={"path": found})
 
 
 def _rewards_written(given: str) -> list[online_settings.Reward]:

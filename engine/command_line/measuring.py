@@ -256,7 +256,8 @@ def _reward(task: Task, sampler: Sampler, table: Table, outcome: Outcome) -> Rew
     device = next(sampler.policy.model.parameters()).device
     try:
         reward = RewardSum(task.rewards, Surroundings(table.tasks, sampler.encoder, device))
-        reward.score([Answered(table.rows[0], "", [])])  # before hours of sampling
+        prompt = sampler.encoder.prompt(table.rows[0])
+        reward.score([Answered(table.rows[0], "?", prompt[-1:], prompt)])  # before hours of sampling
     except RewardError as why:
         if task.options.reward is not None:
             raise

@@ -24,7 +24,8 @@ from engine.evaluation.figures import of_answers
 from engine.evaluation.figures import of_rewards as figures_of_rewards
 from engine.sampling import Sample, Sampler
 from tests.engine import running
-from tests.tiny import tiny_policy
+from tests.engine.test_reward_models import saved
+from tests.tiny import tiny_policy, tiny_reward_model
 
 NAMES = ("tuned", "base")
 
@@ -263,6 +264,21 @@ def test_a_run_is_scored_by_its_own_rewards_unless_the_data_has_not_what_they_ne
     assert any("reward not measured: rewards: `verifier` needs rows" in note for note in report["notes"])
 
 
+def test_a_reward_model_scores_answers_too(models: tuple[Path, Path], data: Path, tmp_path: Path, capsys: Any) -> None:
+    judge: Any = tiny_reward_model()
+    judge.config.reward_mean, judge.config.reward_std = 0.5, 2.0
+    folder = saved(tmp_path / "judge", judge)
+    out = tmp_path / "answers.jsonl"
+    reward = ["--reward", f"[{{kind: model, path: {folder}}}]", "--max-new-tokens", 3, "--threads", 1]
+    assert call(models[0], "--data", data, *reward, "--output", out, "--json") == 0
+    figure = report_of(capsys)["measures"]["reward"]
+    assert figure["over"] == 4
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(lines) == 4
+    assert math.isfinite(figure["value"])
+    assert figure["low"] < figure["value"] < figure["high"]
+
+
 def test_rewards_and_models_of_no_use_are_one_message(
     models: tuple[Path, Path], data: Path, tmp_path: Path, capsys: Any
 ) -> None:
@@ -275,6 +291,7 @@ def test_rewards_and_models_of_no_use_are_one_message(
         (("--data", data, "--reward", tmp_path / "none.yaml"), "is no file (got"),
         (("--data", data, "--reward", "[{kind: lenght, target: 1}]"), "lenght"),
         (("--data", data, "--reward", "[]"), "--reward"),
+        (("--data", data, "--reward", "[{kind: model, path: ./nowhere}]"), "does not exist"),
         (("--data", data, "--reward", "[{kind: verifier}]"), "`verifier` needs rows from a `task:` source"),
         (("--data", texts, "--against", model), "has no `prompt`"),
         (("--data", data, "--against", tmp_path / "nowhere"), "does not exist"),

@@ -109,7 +109,7 @@ def in_float16(folder: Path, policy: str, *, scale: float, broken: tuple[int, ..
     rows = [{"prompt": f"{i}+{i}=", "completion": str(2 * i)} for i in range(24)]
     bench = bench_of(model, folder, train=rows)
     accelerator = bench.accelerator
-    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)  # type: ignore[attr-defined]
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
     accelerator.native_amp = True
     optimizer = accelerator.prepare(optimizer_of(preset, model.model))
     method, steps = METHODS["sft"](preset, bench), 0
