@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.contract import events, jsonl
 from engine.contract.run_dir import RunDir
@@ -33,17 +34,28 @@ def curve_of_run(run: RunDir, *, metric: str, compute: str, early: float, start:
         raise ScalingError(f"{run.path.name} has no measurements of {metric}; {remedy}, or name another with --metric")
     before = [point for point in points if point.compute <= 0]
     kept = [point for point in points if point.compute > early * points[-1].compute]
-    errors = [point.error for point in kept]
-    error = None if None in errors else np.array(errors, dtype=np.float64)
-    known = start if start is not None else before[-1].reward if before else None
+    error = _errors(kept)
     # A number that was given for the start is taken for as exact as the average measurement.
     doubt = 1.0 if error is None else float(error.mean())
+    known = None if start is None else (start, doubt)
+    if known is None and before:
+        known = (before[-1].reward, before[-1].error or doubt)
     return Curve(
         compute=np.array([point.compute for point in kept], dtype=np.float64),
         reward=np.array([point.reward for point in kept], dtype=np.float64),
         error=error,
-        start=None if known is None else (known, doubt),
+        start=known,
     )
+
+
+def _errors(points: list[Spent]) -> NDArray[np.float64] | None:
+    """The standard errors, (N,); None unless all are known. Where every prompt earned the same, as before anything is
+    learned, theirs is 0, which no measurement's is: it gets the median of the others."""
+    errors = [point.error for point in points if point.error is not None]
+    positive = [error for error in errors if error > 0]
+    if len(errors) < len(points) or not positive:
+        return None
+    return np.array([error or np.median(positive) for error in errors], dtype=np.float64)
 
 
 def spent(run: RunDir, *, metric: str, compute: str) -> list[Spent]:

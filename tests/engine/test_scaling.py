@@ -190,6 +190,21 @@ def test_compute_is_what_was_spent_until_then_and_a_later_life_takes_back_what_i
     assert curve.start[0] == 0.05
 
 
+def test_a_standard_error_of_zero_is_taken_for_that_of_the_others_and_step_zero_for_the_start(tmp_path: Path) -> None:
+    run = running.new_run(tmp_path / "run", running.grpo())
+    told: list[events.Event] = [
+        events.Evaluation(step=0, time=0.0, values={"eval_reward": 0.02, "eval_reward_se": 0.01})
+    ]
+    for step, error in enumerate((0.0, 0.03, 0.05), start=1):
+        told += [events.Step(step=step, time=0.0, values={"num_tokens": 10.0 * step})]
+        told += [events.Evaluation(step=step, time=0.0, values={"eval_reward": 0.1, "eval_reward_se": error})]
+    run.events.write_text("".join(event.model_dump_json() + "\n" for event in told), "utf-8")
+    curve = curve_of_run(run, metric="eval_reward", compute="num_tokens", early=0.0)
+    assert curve.error is not None
+    assert curve.error.tolist() == pytest.approx([0.04, 0.03, 0.05])
+    assert curve.start == (0.02, 0.01)
+
+
 def test_the_command_tells_where_a_run_is_heading_or_that_it_cannot_be_told(tmp_path: Path, capsys: Any) -> None:
     far, near = (measured(7, reach=reach, noise=0.004, points=30) for reach in (6, 0.7))
     done = run_of(tmp_path / "done", far.reward.tolist(), tokens=float(far.compute[0]))
