@@ -119,19 +119,20 @@ def of_grpo(own: online_settings.Grpo, rollout: online_settings.Rollout) -> list
     if own.refill and not own.leave_out_alike:
         problem, remedy = "has nothing to take the place of", "set grpo.leave_out_alike to true"
         found.append(Fault(("grpo", "refill"), str(own.refill), problem, remedy))
-    found += of_another_law(rollout, "grpo")
+    if own.importance == "none":
+        found += of_another_law(rollout, "grpo", "set grpo.importance to token")
     if own.interrupt_with is not None and own.leave_out_truncated:
         problem = "says what to do with answers that reach their limit, and so does interrupt_with"
         found.append(Fault(("grpo", "leave_out_truncated"), "true", problem, "choose one of them"))
     return found
 
 
-def of_another_law(rollout: online_settings.Rollout, method: str) -> list[Fault]:
+def of_another_law(rollout: online_settings.Rollout, method: str, remedy: str) -> list[Fault]:
     """Faults of cutting the law that answers are drawn from, where the loss is of the whole one."""
     problem = f"draws tokens by another law than the one whose probabilities {method} learns from"
     return [
-        Fault(("rollout", name), str(value), problem, f"use {off:g}, and temperature to draw closer")
-        for name, off in (("top_p", 1.0), ("top_k", 0))
+        Fault(("rollout", name), str(value), problem, f"use {off:g}, or {remedy}")
+        for name, off in (("top_p", 1.0), ("top_k", 0), ("min_p", 0.0))
         if (value := getattr(rollout, name)) != off
     ]
 
@@ -148,7 +149,7 @@ def of_ppo(
     if answers % parts:
         problem = f"cannot share {answers} answers evenly over {training.processes} processes"
         found.append(Fault(("ppo", "minibatches"), str(own.minibatches), problem, f"use a divisor of {answers}"))
-    found += of_another_law(rollout, "ppo")
+    found += of_another_law(rollout, "ppo", "draw closer by temperature")
     if own.kl_target is not None and own.beta == 0:
         found.append(Fault(("ppo", "beta"), "0", "cannot follow kl_target: nothing times 0 grows", "begin with 0.05"))
     if own.critic == "head" and own.critic_path is not None:

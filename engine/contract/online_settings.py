@@ -145,6 +145,15 @@ class Grpo(BaseModel, **STRICT):
     interrupt_tokens: int = setting(
         32, "tokens it may then go on for", unit="tokens", needs="interrupt_with", ge=1, le=100_000
     )
+    importance: Literal["none", "token", "sequence"] = setting(
+        "none",
+        "weigh tokens, or answers, by how far the law they were drawn from is from the one that learns; it lets"
+        " rollout.top_p and its like be used",
+    )
+    importance_beyond: Literal["truncate", "mask"] = setting(
+        "truncate", "weights above importance_cap count as that, or for nothing", needs="importance=token|sequence"
+    )
+    importance_cap: float = setting(3.0, "largest such weight", needs="importance=token|sequence", gt=0)
     float32_head: bool = setting(
         False, "compute logits in float32 where the model computes in less, when sampling and when learning (ScaleRL)"
     )

@@ -30,6 +30,7 @@ from engine.methods.prompts import Prompts
 from engine.modes import without_dropout
 from engine.packing import Line, line_up_groups
 from engine.policy_losses import Objective, PolicyLoss, by_answer, policy_loss
+from engine.rollout.importance import importance_weights
 from engine.tally import Least, Mean, Peak, Values
 
 #: Prompts tokenised for who wants to look at them; a step tokenises its own.
@@ -41,7 +42,7 @@ class GrpoBatch(NamedTuple):
 
     line: the rows with each group's prompt once, where the model reads that. lengths: (B,), drawn tokens of each row.
     weights: what a token counts in the loss of the whole step. old_logps: of the policy that sampled; None while that
-    is the policy that learns. sampler_logps: as the sampler knew them.
+    is the policy that learns. sampler_logps: as the sampler knew them; drawn_logps: under the law it drew from.
     """
 
     rows: Rows
@@ -52,6 +53,7 @@ class GrpoBatch(NamedTuple):
     old_logps: Tensor | None
     reference_logps: Tensor | None
     sampler_logps: Tensor
+    drawn_logps: Tensor
 
 
 def grpo(preset: GrpoPreset, bench: Bench) -> Method:
@@ -97,6 +99,7 @@ def grpo(preset: GrpoPreset, bench: Bench) -> Method:
             batch.lengths,
             objective,
             reference_logps=batch.reference_logps,
+            importance=importance_of(own, old_logps, batch),
         )
         return result.share, _told(scores, result, batch, objective)
 
@@ -129,6 +132,23 @@ def objective_of(own: Grpo) -> Objective:
         beta=own.beta if own.kl_in == "loss" else 0.0,
         kl=own.kl,
         kl_correction=own.kl_correction,
+    )
+
+
+def importance_of(own: Grpo, logps: Tensor, batch: GrpoBatch) -> Tensor | None:
+    """What tokens count for having been drawn from another law than the policy's, (N,); None if that is let be.
+
+    logps: (N,), of the policy that sampled as the trainer sees them.
+    """
+    if own.importance == "none":
+        return None
+    return importance_weights(
+        logps,
+        batch.drawn_logps,
+        batch.lengths.tolist(),
+        level=own.importance,
+        beyond=own.importance_beyond,
+        highest=own.importance_cap,
     )
 
 
@@ -199,6 +219,7 @@ class Layout(NamedTuple):
             old_logps=None,
             reference_logps=flat([s.reference for s in part]) if part[0].reference else None,
             sampler_logps=flat([s.drawn(s.answer.logps) for s in part]),
+            drawn_logps=flat([s.drawn(s.answer.drawn_logps) for s in part]),
         )
 
 

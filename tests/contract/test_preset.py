@@ -161,7 +161,9 @@ def test_a_single_answer_to_each_prompt_is_refused_where_it_is_compared_with_oth
 
 
 def test_cutting_the_law_that_grpo_learns_from_is_refused():
-    assert list(faults(GRPO + "rollout: {top_p: 0.9, top_k: 5}")) == ["rollout.top_p", "rollout.top_k"]
+    cut = GRPO + "rollout: {top_p: 0.9, top_k: 5, min_p: 0.1}\n"
+    assert list(faults(cut)) == ["rollout.top_p", "rollout.top_k", "rollout.min_p"]
+    assert not faults(cut + "grpo: {importance: token}")
 
 
 @pytest.mark.parametrize(

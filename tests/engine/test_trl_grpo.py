@@ -24,7 +24,7 @@ from engine.loop import Method
 from engine.methods.answers import Sampled
 from engine.methods.bench import Bench
 from engine.methods.groups import Groups
-from engine.methods.grpo import GrpoBatch, Layout, grpo
+from engine.methods.grpo import GrpoBatch, Layout, grpo, importance_of
 from engine.methods.prompts import Prompts
 from engine.rewards import Answered, Reward
 from engine.rollout.protocol import Answer
@@ -286,6 +286,37 @@ def test_a_dual_clip_is_trls_delta(tmp_path: Path) -> None:
     compare(
         "llama", own, lambda model: trl_grpo(model, tmp_path / "trl", delta=1.25, epsilon=0.1), tmp_path, is_stale=True
     )
+
+
+@pytest.mark.parametrize("level", ["token", "sequence"])
+def test_importance_correction_enters_the_loss_where_trls_does(level: str, tmp_path: Path) -> None:
+    """TRL's stands beside vLLM; its loss is given the weights that ours works out from what the sampler told."""
+    policy = tiny_policy()
+    with torch.no_grad():
+        now = TokenScorer(policy.model)(rows_of(RAGGED)).logps
+    old, reference, drawn = noisy(now, 1), noisy(now, 2), noisy(now, 3)
+    preset = grpo_preset({"beta": 0.1, "importance": level, "importance_cap": 1.2, "aggregation": "sequence"})
+    method, batch = our_batch(preset, bench_of(policy, tmp_path / "ours"), RAGGED, now, old, reference)
+    batch = batch._replace(drawn_logps=drawn)
+    weights = importance_of(preset.grpo, old, batch)
+    assert weights is not None
+    ours, _ = method.loss(batch)
+    ours.backward()
+
+    trainer = trl_grpo(tiny_policy().model, tmp_path / "trl", loss_type="grpo")  # type: ignore[arg-type]
+    trainer.beta, trainer.current_gradient_accumulation_steps = 0.1, 1
+    trainer.use_vllm = trainer.vllm_importance_sampling_correction = True
+    given = trl_batch(RAGGED, old, reference)
+    spread = torch.zeros(given["completion_mask"].shape).masked_scatter(given["completion_mask"].bool(), weights)
+    theirs = trainer._compute_loss(trainer.model.train(), given | {"importance_sampling_ratio": spread})
+    theirs.backward()
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-6, abs=3e-7)
+    assert largest_relative_error(gradients(policy.model), gradients(trainer.model)) < 1e-5
+    by_hand = torch.exp(old - drawn)
+    if level == "sequence":
+        lengths = [len(answer) for _, answer in RAGGED]
+        by_hand = torch.cat([part.log().sum().exp().expand(len(part)) for part in by_hand.split(lengths)])
+    assert torch.allclose(weights, by_hand.clamp(max=1.2), rtol=1e-5)
 
 
 @pytest.mark.parametrize("scale", ["group", "batch", "none"])
