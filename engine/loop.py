@@ -61,7 +61,7 @@ class Method:
     batches: Callable[[int], Iterator[Update]]
     loss: Callable[[Any], tuple[Tensor, Values]]
     measure: Callable[[int], dict[str, float]]
-    material: Callable[[], Material] | None = None
+    material: Callable[[], Material]
     memory: Callable[[], dict[str, float]] | None = None
     recall: Callable[[dict[str, float]], None] | None = None
 

@@ -104,9 +104,8 @@ def _look_first(parts: Any, reporter: Reporter) -> None:
     from engine.rehearsal.report import examine, refuse_errors
 
     report = examine(parts, budget=REHEARSAL_SECONDS)
-    if report is not None:
-        reporter.event(events.Preflight(time=time.time(), report=report))
-        refuse_errors(report)
+    reporter.event(events.Preflight(time=time.time(), report=report))
+    refuse_errors(report)
 
 
 def _tell_start(run: RunDir, preset: Preset, parts: Any, accelerator: Any, reporter: Reporter) -> None:

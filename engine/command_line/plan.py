@@ -61,13 +61,19 @@ def _counted(counted: preflight.Counted) -> str:
 
 
 def _epochs(prepared: Prepared) -> str:
-    """How often each row is seen, where all rows were counted."""
-    counts = [counted.rows for counted in prepared.survey.train]
+    """How often each row is seen, where all rows were counted: those held out are not, and weights give each source
+    its own pace."""
+    preset, train = prepared.preset, prepared.survey.train
+    counts = [counted.rows for counted in train]
     if not counts or any(count is None for count in counts):
         return ""
-    training = prepared.preset.training
-    passes = training.steps * training.batch_size / max(1, sum(count or 0 for count in counts))
-    return f", {passes:.2g} times through the data"
+    kept = [(count or 0) * (1 - preset.data.eval_share) for count in counts]
+    weights = [float(counted.source.weight or 0) for counted in train]
+    taken = preset.training.steps * preset.training.batch_size
+    if not any(weights):
+        return f", {taken / max(1.0, sum(kept)):.2g} times through the data"
+    passes = [taken * w / sum(weights) / max(1.0, count) for w, count in zip(weights, kept, strict=True)]
+    return f", {' and '.join(f'{each:.2g}' for each in passes)} times through the sources"
 
 
 def _source_as_json(counted: preflight.Counted) -> dict[str, Any]:

@@ -57,9 +57,8 @@ def _check(run: RunDir, reporter: Reporter) -> None:
     set_seed(preset.seed, device_specific=True)
     parts = assembly.assemble(run, preset, accelerator, reporter, Unasked())
     report = examine(parts, budget=None)
-    if report is not None:
-        reporter.event(events.Preflight(time=time.time(), report=report))
-        refuse_errors(report)
+    reporter.event(events.Preflight(time=time.time(), report=report))
+    refuse_errors(report)
 
 
 if __name__ == "__main__":

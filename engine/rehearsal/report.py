@@ -21,13 +21,11 @@ class Refused(ValueError):  # noqa: N818 - what happened
     """Nothing would be learned, or memory would not suffice: what is wrong, and on the next line what to do."""
 
 
-def examine(parts: Parts, *, budget: float | None) -> Report | None:
-    """Look at the data and try one step. None for a method that does not say what it learns from.
+def examine(parts: Parts, *, budget: float | None) -> Report:
+    """Look at the data and try one step.
 
     budget: seconds that the step may take; None for as long as it needs. Changes no state of the run.
     """
-    if parts.method.material is None:
-        return None
     parts.bench.reporter.phase("looking at the data")
     material = parts.method.material()
     report = look(material, _reading(parts))

@@ -66,7 +66,7 @@ def scan_file(source: Source, needs: Needs) -> Scan:
         if suffix == ".json" and path.stat().st_size > SCAN_AT_MOST:
             # One JSON value cannot be read in part; the engine tells what is wrong with a file this large.
             return Scan(None, is_exact=False)
-        return _scan_rows(source, needs, _lines(path, suffix), "line" if suffix != ".json" else "row")
+        return _scan_rows(source, needs, _lines(path, suffix), "line" if suffix == ".jsonl" else "row")
     except UnicodeDecodeError as error:
         raise RowError(f"{path.name} is not UTF-8 text (byte {error.start})", "save the file as UTF-8") from error
     except OSError as error:
@@ -86,7 +86,7 @@ def _scan_rows(source: Source, needs: Needs, lines: Iterator[Line], unit: str) -
     for line in lines:
         seen, read = seen + 1, line.ends
         try:
-            _check(line, source, needs)
+            _check(line, source, needs, unit)
         except UnusableRow as why:
             reasons.add(str(why), line.number)
         if seen == source.rows:
@@ -106,13 +106,13 @@ def _scan_rows(source: Source, needs: Needs, lines: Iterator[Line], unit: str) -
     return Scan(usable if is_exact else round(usable * path.stat().st_size / read), is_exact, told)
 
 
-def _check(line: Line, source: Source, needs: Needs) -> None:
+def _check(line: Line, source: Source, needs: Needs, unit: str) -> None:
     """Raises UnusableRow; RowError for a row that would end the run, as a reward finds nothing in it."""
     if isinstance(line.row, str):
         raise UnusableRow(line.row)
     row = canonical(line.row, needs.method, format=source.format, columns=source.columns)
     if lacking := _lacking(list(row), needs):
-        where = f"{Path(source.path).name}, row {line.number}"
+        where = f"{Path(source.path).name}, {unit} {line.number}"
         raise RowError(f"{where}: {lacking}", "mend the row, or name another column in the reward")
 
 
@@ -145,7 +145,7 @@ def _csv_rows(path: Path) -> Iterator[Line]:
                 read += sum(len(value) for value in row.values() if isinstance(value, str))
                 if None in row:
                     raise RowError(f"{path.name}, line {reader.line_num}: has more cells than the header", "mend it")
-                yield Line(reader.line_num, index, dict(row), read)
+                yield Line(index + 1, index, dict(row), read)
         except csv.Error as error:
             raise RowError(f"{path.name}, line {reader.line_num}: is not CSV ({error})", "mend it") from error
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from engine.command_line import plan
-from engine.contract import run_dir
+from engine.contract import run_dir, settings
 from engine.contract.faults import Fault, PresetError
 from engine.contract.preset import load_preset, preset_text
+from engine.data.sources import load_rows
 from engine.starting import estimates, launch, preflight
 from engine.starting.resolution import APPLICATION
 
@@ -239,6 +240,36 @@ def test_rows_a_method_cannot_use_are_told_with_where_and_why(tmp_path, method, 
     assert counted.left_out.endswith("(x.jsonl, line 2)")
 
 
+def test_rows_of_a_table_are_named_as_the_engine_names_them(tmp_path):
+    """A cell may have line breaks, so rows are counted, not lines."""
+    file = tmp_path / "x.csv"
+    file.write_text('prompt,completion\n"a\nb",c\nd,\n')
+    [counted] = prepare(tmp_path, "sft", train=file).survey.train
+    told = "1 of 2 rows is left out: its completion is empty (x.csv, row 2)"
+    assert counted.left_out == told
+    assert load_rows([settings.Source(path=str(file))], "sft").unusable == told
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({}, "200 steps of 16, 32 times through the data"),
+        ({"eval_share": 0.5}, "200 steps of 16, 64 times through the data"),
+        ({"weights": (3.0, 1.0)}, "200 steps of 16, 60 and 13 times through the sources"),
+    ],
+    ids=["whole", "half held out", "weights"],
+)
+def test_the_plan_tells_how_often_rows_are_seen(tmp_path, data, told):
+    """100 rows, of which 40 and 60 are in two files."""
+    files = [write_rows(tmp_path / f"{n}.jsonl", [GOOD_ROWS[0]] * n) for n in (40, 60)]
+    weights = data.pop("weights", (None, None))
+    train = [{"path": str(f), "weight": w} if w else str(f) for f, w in zip(files, weights, strict=True)]
+    text = {"method": "sft", "model": {"path": "scratch", "scratch": {}}, "data": {"train": train, **data}}
+    (tmp_path / "preset.yaml").write_text(json.dumps(text))
+    lines = plan.as_lines(launch.prepare(tmp_path / "preset.yaml", [], workspace=tmp_path / "workspace"))
+    assert f"training    {told}" in lines
+
+
 def test_a_file_in_which_no_row_can_be_used_is_a_fault(tmp_path):
     file = write_rows(tmp_path / "x.jsonl", [{"text": "a"}, {"text": "b"}])
     fault = only_fault(tmp_path, "dpo", train=file)
@@ -259,7 +290,7 @@ def test_what_a_source_says_of_its_columns_is_heard(tmp_path):
 def test_a_row_without_the_column_of_a_reward_would_end_the_run_so_it_is_a_fault(tmp_path):
     file = write_rows(tmp_path / "x.jsonl", [{"prompt": "a", "answer": "b"}, {"prompt": "a"}])
     fault = only_fault(tmp_path, "grpo", train=file, more=MATCH)
-    assert fault.problem == "x.jsonl, row 2: has no `answer`, which a reward needs (it has `prompt`)"
+    assert fault.problem == "x.jsonl, line 2: has no `answer`, which a reward needs (it has `prompt`)"
 
 
 def test_the_column_a_reward_reads_is_looked_for_by_its_name(tmp_path, rows):

@@ -19,7 +19,7 @@ from engine.contract import events, settings
 from engine.contract.findings import Finding, Report
 from engine.contract.preset import Preset
 from engine.data.byte_tokenizer import byte_tokenizer
-from engine.data.chat import Example
+from engine.data.chat import ChatEncoder, Example
 from engine.data.formats import canonical
 from engine.data.left_out import Origin
 from engine.data.sources import Table
@@ -204,6 +204,18 @@ def test_answers_without_an_end_are_told() -> None:
     )
 
 
+def test_a_chat_template_that_writes_no_end_is_told() -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    talk = {"messages": [{"role": "user", "content": "2+2"}, {"role": "assistant", "content": "4"}]}
+    whole = ChatEncoder(tokenizer).example(talk, completion_only=True, max_length=64)
+    report = looked_at(whole, tokenizer=tokenizer, has_turns=True)
+    assert told(report, "warning") == (
+        "no answer ends with <|end|> in what counts, so the model is not taught to stop there; "
+        "let the chat template write the end token after an answer"
+    )
+
+
 def test_a_line_break_that_a_template_writes_after_the_end_does_no_harm() -> None:
     ids = [*ids_of("q"), *ids_of("a"), END, *ids_of("\n")]
     assert "learns it" in told(looked_at(Example(ids, [False, True, True, True])), "good")
@@ -322,7 +334,6 @@ class Weighed:
 def rehearsed(tmp_path: Path, room: int, *, batch_size: int = 8, budget: float | None = None) -> Any:
     policy = tiny_policy()
     method = Weighed(policy.model, room).method()
-    assert method.material is not None
     trained = [p for p in policy.model.parameters() if p.requires_grad]
     training = settings.Training(batch_size=batch_size, steps=100)
     bench = bench_of(policy, tmp_path)
@@ -403,7 +414,6 @@ def test_a_rehearsed_step_changes_no_bit_of_weights_gradients_or_random_numbers(
     critic = tiny_critic() if name == "ppo" else None
     bench = bench_of(policy, tmp_path, train=[canonical(row, name) for row in rows], scores=scores, critic=critic)
     method = METHODS[name](preset, bench)
-    assert method.material is not None
     optimizer = optimizer_of(preset, policy.model)
     weights, numbers, modes = bits_of(policy.model.state_dict()), random_state.own(), modes_of(policy.model)
     trained = [p for p in policy.model.parameters() if p.requires_grad]

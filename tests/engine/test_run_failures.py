@@ -15,6 +15,7 @@ from engine.contract.run_dir import RunDir
 from engine.contract.status import summarise
 from engine.data.byte_tokenizer import byte_tokenizer
 from tests.engine import running
+from tests.tiny import tiny_model
 
 pytestmark = pytest.mark.usefixtures("fork_server")
 
@@ -115,6 +116,16 @@ def test_data_without_a_row_that_can_be_learned_from(tmp_path: Path) -> None:
 def test_data_in_which_no_token_counts(tmp_path: Path) -> None:
     preset = with_rows(tmp_path, json.dumps({"messages": [{"role": "user", "content": "a"}]}) + "\n")
     assert "left out: no token counts in the loss (rows.jsonl, line 1)" in failure(tmp_path, preset)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_has_embeddings(tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    tiny_model(vocab_size=100).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    row = json.dumps({"prompt": "z", "completion": "b"}) + "\n"
+    message = failure(tmp_path, with_rows(tmp_path, row, model={"path": str(folder), "scratch": None}))
+    assert message.startswith("the tokenizer knows 258 tokens but the model has embeddings for 100: they do not belong")
+    assert message.endswith("use the tokenizer that came with the model")
 
 
 def test_an_empty_data_file(tmp_path: Path) -> None:

@@ -169,6 +169,22 @@ def test_a_row_longer_than_a_book_is_left_out_unread(tmp_path: Path, monkeypatch
     assert table.unusable == "1 of 3 rows is left out: is longer than 1 MB (rows.jsonl, line 2)"
 
 
+def test_a_row_of_100_mb_costs_neither_the_others_nor_the_memory(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    with path.open("wb") as file:
+        file.write(b'{"text": "a"}\n{"text": "')
+        for _ in range(100):
+            file.write(b"x" * 2**20)
+        file.write(b'"}\n{"text": "b"}\n')
+    tracemalloc.start()
+    table = load_rows([source(path)], "sft")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert list(table.rows) == [{"text": "a"}, {"text": "b"}]
+    assert table.unusable == "1 of 3 rows is left out: is longer than 16 MB (rows.jsonl, line 2)"
+    assert most < 80 * 2**20  # some times the longest line that is read
+
+
 def test_a_cell_longer_than_a_book_is_left_out_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.data.sources.LONGEST_LINE", 2**20)
     path = write(tmp_path / "rows.parquet", [{"text": "a"}, {"text": "x" * (2 * 2**20)}])
