@@ -24,16 +24,14 @@ from tests.tiny import random_ids, rows_of, tiny_model, tiny_reward_model, whole
 
 PROMPT, ANSWER = random_ids(9, seed=1, vocabulary=200), random_ids(6, seed=2, vocabulary=200)
 ROWS = rows_of([(PROMPT, ANSWER)])
-PRESETS = {"sft": running.sft, "grpo": running.grpo, "reward_model": running.reward_model}
 
 
 def preset_of(method: str, **sections: Any) -> Preset:
     """One step that is large enough to be seen in the numbers."""
     sections["training"] = {"steps": 1, "checkpoint_every": 0}
     sections["optimizer"] = {"learning_rate": 0.05, "schedule": "constant"}
-    if method in PRESETS:
-        return PRESETS[method](**sections)
-    return running.preferring(method, **sections)
+    make = getattr(running, method, None)
+    return running.preferring(method, **sections) if make is None else make(**sections)
 
 
 def trained(folder: Path, preset: Preset) -> tuple[RunDir, Tensor]:
