@@ -103,9 +103,20 @@ class AnswerDetail(QWidget):
         parts = [f"token {at + 1}", f"log p {figures.number(answer.logps[at])}"]
         if at < len(answer.reference_logps):
             parts.append(f"reference {figures.number(answer.reference_logps[at])}")
+        parts += [f"{name} {figures.number(each[at])}" for name, each in _judged(answer) if at < len(each)]
         if at < len(answer.token_ids):
             parts.append(f"id {answer.token_ids[at]}")
         self._readout.setText("  ·  ".join(parts))
+
+
+def _judged(answer: Completion) -> list[tuple[str, list[float]]]:
+    """What a method with a critic keeps of each token; other methods leave these empty."""
+    return [
+        ("KL", answer.token_kls),
+        ("value", answer.values),
+        ("reward", answer.token_rewards),
+        ("advantage", answer.advantages),
+    ]
 
 
 def _facts(answer: Completion) -> str:
