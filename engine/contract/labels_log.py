@@ -4,6 +4,7 @@ import gc
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -181,9 +182,16 @@ def list_sets(labels: Path) -> list[LabelDir]:
 
 
 def create_set(
-    path: Path, settings: LabelSet, items: Iterable[Item] = (), *, guideline: str = "", judgements: str = ""
+    path: Path,
+    settings: LabelSet,
+    items: Iterable[Item] = (),
+    *,
+    guideline: str = "",
+    judgements: str = "",
+    images: Path | None = None,
 ) -> LabelDir:
-    """A new set at `path`, whole or not at all. judgements: lines of a log that is taken over.
+    """A new set at `path`, whole or not at all. judgements: lines of a log that is taken over. images: a folder that is
+    copied to where items of pictures look for theirs.
 
     Raises FileExistsError, OSError, ValueError for equal ids.
     """
@@ -195,12 +203,18 @@ def create_set(
             raise ValueError(f"item {item.id!r} is given twice; every item needs an id of its own")
         lines[item.id] = item.model_dump_json()
     staging = LabelDir(path.with_name(f".new-{os.getpid()}-{path.name}"))
-    staging.path.mkdir(parents=True, exist_ok=True)
-    _write_durably(staging.items, "".join(f"{line}\n" for line in lines.values()))
-    _write_durably(staging.guideline, guideline)
-    _write_durably(staging.settings, dump_yaml(settings.model_dump(mode="json")))
-    _write_durably(staging.judgements, judgements)
-    staging.path.rename(path)
+    try:
+        staging.path.mkdir(parents=True, exist_ok=True)
+        _write_durably(staging.items, "".join(f"{line}\n" for line in lines.values()))
+        _write_durably(staging.guideline, guideline)
+        _write_durably(staging.settings, dump_yaml(settings.model_dump(mode="json")))
+        _write_durably(staging.judgements, judgements)
+        if images is not None and images.is_dir():
+            shutil.copytree(images, staging.path / images.name)
+        staging.path.rename(path)
+    except BaseException:
+        shutil.rmtree(staging.path, ignore_errors=True)
+        raise
     return LabelDir(path)
 
 

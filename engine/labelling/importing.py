@@ -96,7 +96,8 @@ def _import_native(source: LabelDir, label_dir: LabelDir, new: LabelSet) -> tupl
     items = _items_of(source)
     said = [file.read_bytes() for file in (source.judgements, source.votes) if file.exists()]
     whole = b"".join(lines[: lines.rfind(b"\n") + 1] for lines in said).decode("utf-8", "replace")
-    create_set(label_dir.path, made, items, guideline=read_guideline(source), judgements=whole)
+    images = source.path / "images"
+    create_set(label_dir.path, made, items, guideline=read_guideline(source), judgements=whole, images=images)
     return len(items), len(read_ledger(label_dir)[0].standing())
 
 

@@ -1,5 +1,6 @@
 """The labelling set: nothing said is lost, and what was taken back does not count."""
 
+import errno
 import json
 import math
 import time
@@ -375,6 +376,16 @@ def test_two_windows_do_not_judge_one_set_at_a_time(labels: LabelDir) -> None:
         JudgementLog.open(labels, read_set(labels))
     log.close()
     JudgementLog.open(labels, read_set(labels)).close()
+
+
+def test_of_a_set_that_could_not_be_made_nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(OSError, match="No space left"):
+        create_set(tmp_path / "labels" / "kind", LabelSet(name="kind"), [item("x")])
+    assert list((tmp_path / "labels").iterdir()) == []
 
 
 def test_a_full_disk_keeps_what_was_said_and_nothing_half(labels: LabelDir, monkeypatch: pytest.MonkeyPatch) -> None:

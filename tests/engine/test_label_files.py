@@ -294,6 +294,18 @@ def call(*words: object) -> int:
         return int(left.code or 0)
 
 
+def test_the_images_of_a_set_leave_and_come_back_with_it(tmp_path: Path) -> None:
+    two = tuple(Candidate(image=f"images/{name}.png") for name in "ab")
+    source = create_set(
+        tmp_path / "art", LabelSet(name="art", kind="image"), [Item(id="1", prompt="?", candidates=two)]
+    )
+    (source.path / "images").mkdir()
+    (source.path / "images" / "a.png").write_bytes(b"a picture")
+    export_set(source, tmp_path / "out", Wish(format=NATIVE))
+    import_set(tmp_path / "out", LabelDir(tmp_path / "back"), LabelSet(name="back"))
+    assert (tmp_path / "back" / "images" / "a.png").read_bytes() == b"a picture"
+
+
 def test_export_and_import_by_command(labels: LabelDir, tmp_path: Path, capsys: Any) -> None:
     assert call("export", "labels:kind", tmp_path / "out", "--workspace", tmp_path, "--parquet", "--json") == 0
     told = json.loads(capsys.readouterr().out)
