@@ -13,6 +13,7 @@ from engine.contract.labels_recipe import Completions, Part, Preferences, Rollou
 from engine.contract.rollouts import Completion, read_completion
 from engine.contract.run_dir import RunDir
 from engine.labelling import from_files, from_run
+from engine.labelling.items import identity
 
 #: So much of what a run wrote is read; how much the rest holds is told by its size.
 READ_OF_RUN = 4 * 1024 * 1024
@@ -81,6 +82,8 @@ def _place(completion: Completion) -> tuple[int, int, str]:
 
 
 def _shown(items: list[Item]) -> Iterator[dict[str, JsonValue]]:
+    """Answers in the order of their hashes: a file of preferences would give away which one it prefers."""
     for item in items:
-        answers = {f"answer {place}": candidate.text for place, candidate in enumerate(item.candidates, start=1)}
+        texts = sorted((candidate.text or "" for candidate in item.candidates), key=identity)
+        answers = {f"answer {place}": text for place, text in enumerate(texts, start=1)}
         yield shortened({"prompt": item.prompt, **answers})

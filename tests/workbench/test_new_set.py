@@ -82,8 +82,7 @@ def test_a_file_is_previewed_and_becomes_a_set_that_can_be_judged_at_once(
     page.guideline.setPlainText("Be kind.")
     settled(qtbot, page)
     assert page.desk.says == "2 items"
-    assert cells(page)[1][:2] == ["Say hi.", "Hi."]
-    assert cells(page)[1][2] == "<b>x</b>⟨202E⟩"
+    assert sorted(cells(page)[1]) == ["<b>x</b>⟨202E⟩", "Hi.", "Say hi."]
     assert not (workspace / "labels").exists()
     QTest.keyClick(window, Qt.Key.Key_Return, CTRL)
     qtbot.waitUntil(lambda: window.is_judging, timeout=ENGINE_MS)
@@ -178,7 +177,7 @@ def test_a_run_that_wrote_answers_offers_them_by_one_key(qtbot: Any, workspace: 
         assert page.draft.values["parts"] == [{"kind": "rollouts", "run": str(run.path), "follow": False}]
         settled(qtbot, page)
         assert page.desk.says == "1 item"
-        assert cells(page) == [["1+1=", "2", "3"]]
+        assert [sorted(row) for row in cells(page)] == [["1+1=", "2", "3"]]
 
 
 def test_a_run_is_compared_with_its_base_on_its_own_prompts(qtbot: Any, workspace: Path) -> None:
