@@ -27,7 +27,6 @@ from workbench.views.seen_rows import TINT
 
 SIZE = (1440, 900)
 SCREENSHOTS = Path(__file__).parents[2] / "assets" / "screenshots"
-ASSETS = Path(__file__).parents[2] / "assets" / "data"
 THEMES = {"light": theme.LIGHT, "dark": theme.DARK}
 KEPT = {"runs", "presets", "judge", "quality", "new-set", "first-time", "crashed"}
 #: The same in every picture, so that a picture changes only when the page does.
@@ -214,7 +213,7 @@ def test_a_new_set_shows_what_is_wrong_on_the_left_and_its_first_rows_on_the_rig
     page = window.judging.desks.new
     assert page is not None
     page.adding["preferences"].click()
-    page.set_group.changed.emit(Change("set", ("parts", 0, "source"), str(ASSETS / "preferences.jsonl")))
+    page.set_group.changed.emit(Change("set", ("parts", 0, "source"), "assets/data/preferences.jsonl"))
     qtbot.waitUntil(lambda: page.desk.table.rowCount() > 0, timeout=60_000)
     sound = part(picture(qtbot, window, "new-set"), window, page)
     assert near(sound, colours.colour("failed")) < 30
