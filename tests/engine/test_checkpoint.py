@@ -34,6 +34,12 @@ CHANGES = {"rename", "open", "mkdir", "serialize_file", "save", "rmdir", "unlink
 ADAPTER = Adapter(rank=4, alpha=8.0)
 
 
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An adapter on a model from scratch keeps that model in the folder it is given, here a relative one."""
+    monkeypatch.chdir(tmp_path)
+
+
 def policy_of(family: str = "llama", *, adapter: Adapter | None = None, seed: int = 0) -> Policy:
     preset = Model.model_validate(
         {"path": "scratch", "scratch": {**running.SCRATCH, "family": family}, "adapter": adapter}
