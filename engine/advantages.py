@@ -1,4 +1,4 @@
-"""Estimators of the KL divergence. Pure functions of tensors."""
+"""Advantages of tokens, whitening, and estimators of the KL divergence. Pure functions of tensors."""
 
 import torch
 from torch import Tensor

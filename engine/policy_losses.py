@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from engine.advantages import kl_k3
+from engine.advantages import kl_k1, kl_k3
 
 Ratio = Literal["token", "sequence", "sequence_token", "answer"]
 Clip = Literal["two_sided", "one_sided", "soft", "gamma", "none"]
@@ -166,7 +166,10 @@ def kl_estimate(logps: Tensor, reference_logps: Tensor, estimator: KlEstimator) 
     k1: unbiased, of either sign; its gradient, unless weighed by the ratio, is zero in expectation. k2: never negative,
     biased, with the right gradient. k3: unbiased and never negative.
     """
-    difference = logps - reference_logps
-    return {"k1": lambda: difference, "k2": lambda: difference**2 / 2, "k3": lambda: kl_k3(logps, reference_logps)}[
-        estimator
-    ]()
+    match estimator:
+        case "k1":
+            return kl_k1(logps, reference_logps)
+        case "k2":
+            return (logps - reference_logps) ** 2 / 2
+        case "k3":
+            return kl_k3(logps, reference_logps)

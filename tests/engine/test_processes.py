@@ -124,11 +124,24 @@ def test_two_processes_give_the_curve_and_the_measures_of_a_reward_model_of_one(
     running.assert_close_weights(two.final, one.final, relative=1e-4)
 
 
-def test_two_processes_give_the_grpo_curve_of_one_with_the_same_answers(tmp_path: Path) -> None:
-    sections = uneven(tmp_path, training={"micro_batch_size": 3, "steps": 4}, grpo={"beta": 0.1, "iterations": 2})
-    preset = running.grpo(**sections)
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"beta": 0.1, "iterations": 2},
+        # Groups are left out on one process and not on the other, and the spread is of both.
+        {
+            **{"beta": 0.1, "kl_in": "reward", "aggregation": "prompt", "scale_advantages": "advantages"},
+            **{"leave_out_alike": True, "refill": 2, "retire_at": 1.0},
+        },
+    ],
+    ids=["several passes", "dynamic sampling"],
+)
+def test_two_processes_give_the_grpo_curve_of_one_with_the_same_answers(tmp_path: Path, own: dict[str, Any]) -> None:
+    preset = running.grpo(**uneven(tmp_path, training={"micro_batch_size": 3, "steps": 4}, grpo=own))
     one, two = running.done(tmp_path / "one", preset), with_two(tmp_path, preset)
     same = ["loss", "grad_norm", "reward", "reward_std", "kl", "entropy", "completions/mean_length", "num_tokens"]
+    if "refill" in own:
+        same += ["dynamic_sampling/turns", "dynamic_sampling/kept", "prompts/retired", "advantages/p90"]
     assert_same_curve(two, one, same)
     first = [answer for answer in running.answers_of(one) if answer.step == 1]
     mine = [answer for answer in running.answers_of(two) if answer.step == 1]
