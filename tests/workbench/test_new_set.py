@@ -95,6 +95,22 @@ def test_a_file_is_previewed_and_becomes_a_set_that_can_be_judged_at_once(
     assert [part.kind for part in load_recipe(label_dir.generation / "recipe.yaml").parts] == ["preferences"]
 
 
+def test_an_answer_to_what_was_entered_before_does_not_count_for_what_is_entered_now(
+    qtbot: Any, window: MainWindow, workspace: Path
+) -> None:
+    page = begun(qtbot, window)
+    QTest.mouseClick(page.adding["preferences"], Qt.MouseButton.LeftButton)
+    enter(page, "parts", 0, "source", value=str(workspace / "pairs.jsonl"))
+    page.desk.rested.emit()
+    enter(page, "parts", 0, "gold", value=True)
+    page.desk.hold()
+    qtbot.waitUntil(lambda: page.desk.table.rowCount() == 2, timeout=ENGINE_MS)
+    assert page.desk.says == ""
+    page.desk.rested.emit()
+    settled(qtbot, page)
+    assert page.desk.says == "2 items"
+
+
 def test_what_is_missing_is_told_once_somebody_wants_to_go_on_and_all_at_once(
     qtbot: Any, window: MainWindow, workspace: Path
 ) -> None:

@@ -38,6 +38,7 @@ class NewSetPage(QWidget):
         super().__init__()
         self._io = io
         self._plan: tuple[Order, ItemsPlan] | None = None
+        self._asked: Order | None = None
         self._wants_items = False
         self._fault_at = -1
         self._models: Sequence[Model] = ()
@@ -145,15 +146,16 @@ class NewSetPage(QWidget):
     def _look(self) -> None:
         if self.draft.values["parts"]:
             self.desk.say(LOOKING)
-            self._io.look_at_items(self._order())
+            self._asked = self._order()
+            self._io.look_at_items(self._asked)
 
     def _show_plan(self, plan: ItemsPlan) -> None:
-        order = self._order()
-        self._plan = order, plan
+        order = self._asked or self._order()
+        self._plan = order, plan  # of what was entered when the engine was asked; more may have been typed since
         self.desk.table.show_rows([row for part in plan.parts for row in part.first])
         self.desk.about.setText(about_plan(plan))
         self._follow()
-        if self._wants_items and self.draft.is_whole:
+        if self._wants_items and self.draft.is_whole and order == self._order():
             self._wants_items = False
             self._io.make(order)
 
