@@ -201,3 +201,17 @@ def model_that_cannot_read_z(folder: Path) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def test_two_processes_give_the_ppo_curve_of_one_with_minibatches_of_the_whole_step(tmp_path: Path) -> None:
+    preset = running.ppo(
+        training={"micro_batch_size": 3, "steps": 3},
+        optimizer={"learning_rate": 1e-2},
+        ppo={"minibatches": 2, "critic_warmup": 1, "scores": "normalized", "whiten_rewards": True},
+    )
+    one, two = running.done(tmp_path / "one", preset), with_two(tmp_path, preset)
+    same = ["objective/kl", "objective/scores", "loss/policy", "loss/value", "grad_norm", "val/explained_variance"]
+    assert running.steps_of(two) == running.steps_of(one)
+    for name in [*same, "policy/approxkl_avg", "policy/entropy_avg", "num_tokens", "completions/mean_length"]:
+        assert running.values_of(two, name) == pytest.approx(running.values_of(one, name), rel=1e-3, abs=1e-5), name
+    assert [a.token_ids for a in running.answers_of(two)] == [a.token_ids for a in running.answers_of(one)]
