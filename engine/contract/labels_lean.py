@@ -4,9 +4,7 @@ A log of 100,000 lines has a few hundred combinations of ranking, places and str
 and the types that we write, and a combination that was checked in full before, needs no more than a look.
 """
 
-from collections.abc import Sequence
-from itertools import product
-from types import NoneType
+from operator import itemgetter
 from typing import Any
 
 from pydantic_core import from_json
@@ -15,53 +13,48 @@ from engine.contract.labels import Judgement
 
 _FIELDS = tuple(Judgement.model_fields)
 _FIELDS_SET = set(_FIELDS)
-#: What stands in the fields, in their order: three of them may be empty.
-_TYPES = frozenset(
-    (str, str, str, str, str, list, list, strength, seconds, active, float, str, bool, bool, list, str, str)
-    for strength, seconds, active in product((int, NoneType), (float, NoneType), (float, NoneType))
-)
+#: What is a judgement's own. All else it shares with others, and so need not be looked at again.
+_OWN = ("id", "item", "seconds", "active_seconds", "time", "note")
+_SHARED = tuple(field for field in _FIELDS if field not in _OWN)
 _new, _put = object.__new__, object.__setattr__
-#: outcome, ranking, shown, strength, settles.
-_Said = tuple[Any, ...]
+_own, _shared = itemgetter(*_OWN), itemgetter(*_SHARED)
 
 
 class LeanReader:
     """Remembers what it found sound, so one of them reads a whole log."""
 
     def __init__(self) -> None:
-        self._sound: dict[_Said, _Said] = {}
+        self._sound: dict[tuple[Any, ...], dict[str, Any]] = {}
 
-    def read(self, lines: Sequence[bytes]) -> list[Judgement | None]:
-        """A judgement for each line that looks as ours do; None for one that has to be checked in full."""
+    def read(self, line: bytes) -> Judgement | None:
+        """The judgement on a line that looks as ours do; None of one that has to be checked in full."""
         try:
-            found = from_json(b"[" + b",".join(lines) + b"]")
-        except ValueError:
-            return [None] * len(lines)
-        if len(found) != len(lines):  # a line holds several records, or none
-            return [None] * len(lines)
-        return [self._judgement(values) for values in found]
+            values = from_json(line)
+            if type(values) is not dict or tuple(values) != _FIELDS:
+                return None
+            values["ranking"] = tuple(map(tuple, values["ranking"]))
+            values["shown"], values["settles"] = tuple(values["shown"]), tuple(values["settles"])
+            sound = self._sound.get(_shared(values))
+        except (ValueError, TypeError):  # no JSON; a number where a list should be, or a list where a number should be
+            return None
+        if sound is None or not _is_sound(*_own(values)):
+            return None
+        # What was checked takes the place of what is like it: 1 for 1.0, and one copy for all that say the same.
+        values.update(sound)
+        return _made(values)
 
     def learn(self, judgement: Judgement) -> None:
-        """A judgement that was checked in full: others that say the same are sound too."""
-        said = judgement.outcome, judgement.ranking, judgement.shown, judgement.strength, judgement.settles
-        self._sound[said] = said
+        """A judgement that was checked in full: what others share with it is sound too."""
+        values = judgement.__dict__
+        self._sound[_shared(values)] = {field: values[field] for field in _SHARED}
 
-    def _judgement(self, values: Any) -> Judgement | None:
-        if type(values) is not dict or tuple(values) != _FIELDS or tuple(map(type, values.values())) not in _TYPES:
-            return None
-        try:
-            ranking = tuple(map(tuple, values["ranking"]))
-            said = values["outcome"], ranking, tuple(values["shown"]), values["strength"], tuple(values["settles"])
-            sound = self._sound.get(said)
-        except TypeError:  # a number where a list should be, or a list where a number should be
-            return None
-        if sound is None or values["kind"] != "judgement" or not values["id"]:
-            return None
-        if not ((values["seconds"] or 0.0) >= 0 and (values["active_seconds"] or 0.0) >= 0):
-            return None
-        # What was checked takes the place of what was read: tuples for lists, and one copy for all that say the same.
-        values["outcome"], values["ranking"], values["shown"], values["strength"], values["settles"] = sound
-        return _made(values)
+
+def _is_sound(id: Any, item: Any, seconds: Any, active: Any, time: Any, note: Any) -> bool:
+    if type(id) is not str or not id or type(item) is not str or type(note) is not str or type(time) is not float:
+        return False
+    return (seconds is None or (type(seconds) is float and seconds >= 0)) and (
+        active is None or (type(active) is float and active >= 0)
+    )
 
 
 def _made(values: dict[str, Any]) -> Judgement:

@@ -116,12 +116,11 @@ def read_judgements(label_dir: LabelDir) -> Judgements:
     lean = LeanReader()
     with without_garbage_collection():
         for path in (label_dir.judgements, label_dir.votes):
-            for chunk in jsonl.chunks(path, at_most=CHUNK):
-                for line, judgement in zip(chunk.lines, lean.read(chunk.lines), strict=True):
-                    if (read := judgement or _line(line, lean)) is not None:
-                        found.append(read)
-                    else:
-                        unreadable += bool(line.strip())
+            for line in jsonl.follow(path):
+                if (read := lean.read(line) or _line(line, lean)) is not None:
+                    found.append(read)
+                else:
+                    unreadable += bool(line.strip())
     return Judgements(found, unreadable)
 
 
