@@ -33,7 +33,8 @@ def card(
 
 def statistics(items: Sequence[Item], ledger: Ledger) -> list[tuple[str, str]]:
     """What is known of the set, in words for its card."""
-    standing = ledger.standing()
+    said = ledger.standing()
+    standing = [one for one in said if not one.is_vote]
     outcomes = Counter("tie" if one.is_tie else one.outcome for one in standing)
     known = {item.id: item for item in items}
     times = [one.active_seconds for one in standing if one.active_seconds is not None]
@@ -48,6 +49,11 @@ def statistics(items: Sequence[Item], ledger: Ledger) -> list[tuple[str, str]]:
         ("left preferred", _share([one.ranking[0] == one.shown[:1] for one in standing if _is_decided(one)])),
         ("longer preferred", _share([longer for one in standing for longer in _longer(known.get(one.item), one)])),
     ]
+    if len(said) > len(standing):
+        models = {one.labeller for one in said if one.is_vote}
+        found.append(
+            ("votes of models, which count for nothing above", f"{len(said) - len(standing)} of {len(models)}")
+        )
     return [*found, *([("median time", f"{median(times):.1f} s without idling")] if times else [])]
 
 

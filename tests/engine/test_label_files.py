@@ -162,6 +162,18 @@ def test_a_native_export_is_the_set_and_loads_too(labels: LabelDir, tmp_path: Pa
     assert judged["item"] == [one.item for one in JUDGED]
 
 
+def test_votes_of_models_go_along_with_the_set_and_count_for_no_person(labels: LabelDir, tmp_path: Path) -> None:
+    vote = said("pair", (1,), (0,), who="model:judge")
+    append_judgement(labels.votes, vote)
+    whole = export_set(labels, tmp_path / "whole", Wish(format=NATIVE)).path
+    import_set(whole, LabelDir(tmp_path / "back"), LabelSet(name="back"))
+    for copy in (whole, tmp_path / "back"):
+        assert vote in read_ledger(LabelDir(copy))[0].standing()
+    text = (export_set(labels, tmp_path / "out", Wish()).path / "README.md").read_text()
+    assert "| judgements that stand | 5 by 2 labellers |" in text
+    assert "| votes of models, which count for nothing above | 1 of 1 |" in text
+
+
 def test_no_prompt_is_on_both_sides_of_a_split(tmp_path: Path) -> None:
     items = [item(f"{n}", f"Question {n // 2}?", f"yes {n}", f"no {n}") for n in range(60)]
     made = make(tmp_path / "many", items, [said(f"{n}", (0,), (1,)) for n in range(60)])
