@@ -15,7 +15,6 @@ from engine.contract.online_settings import LearnedReward
 from engine.contract.preset import PpoPreset, RewardModelPreset
 from engine.logprobs import Rows, TokenScorer, before_targets
 from engine.models import ModelError, Policy, gives_scores
-from engine.modes import without_dropout
 from engine.reward_models import (
     head_of,
     load_reward_model,
@@ -135,7 +134,6 @@ def load_critic(preset: PpoPreset, actor: TokenScorer, policy: Policy, *, dtype:
         remedy = "name one with the policy's tokenizer, or leave it empty"
         raise ModelError(f"ppo.critic_path: {source} reads other tokens than the policy; {remedy}")
     _set_scale(critic, source, learned)
-    without_dropout(critic.model)
     return OwnCritic(critic)
 
 

@@ -60,8 +60,8 @@ def ppo(preset: PpoPreset, bench: Bench) -> Method:
     prompts = Prompts(bench, answer=how.max_new_tokens, longest=preset.data.max_length)
     state = State(KlControl(own.beta, own.kl_target, own.kl_horizon), Moments())
     watch, drift = Watch(bench.reporter), Drift()
-    # Dropout would make the policy that samples another one than the policy that learns.
-    without_dropout(bench.policy.model)
+    # Dropout would make the policy that samples another one than the policy that learns, and values noise.
+    without_dropout(bench.bare_scorer)
 
     def batches(step: int) -> Iterator[Update]:
         timer, beta = Timer(), state.kl.weight

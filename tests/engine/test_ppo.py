@@ -189,6 +189,17 @@ def test_the_sampler_is_the_trainer_and_ratios_begin_at_1(tmp_path: Path) -> Non
     assert max(abs(step.values["val/ratio"] - 1) for step in steps) > 1e-4
 
 
+def test_policy_and_critic_are_computed_again_in_backward_where_that_saves_memory(tmp_path: Path) -> None:
+    policy, critic = policy_with_reference(), tiny_critic()
+    layers = []
+    for model in (policy.model, critic.model):
+        model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+        layers += [layer for layer in model.modules() if getattr(layer, "gradient_checkpointing", False)]
+    METHODS["ppo"](running.ppo(), bench_of(policy, tmp_path, train=ROWS, critic=critic))
+    assert len(layers) >= 4
+    assert all(layer.training for layer in layers)
+
+
 # ---------------------------------------------------------------------------------------------------- what it leaves
 
 
