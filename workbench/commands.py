@@ -214,6 +214,8 @@ def _judge_commands(frame: Frame) -> list[Command]:
         ("5", "B is slightly better, or answer 5", "5"),
         ("6", "B is better, or answer 6", "6"),
         ("7", "B is much better, or answer 7", "7"),
+        ("8", "Answer 8", "8"),
+        ("9", "Answer 9", "9"),
         ("left", "Prefer A", "Left"),
         ("right", "Prefer B", "Right"),
         ("tie", "Both are alike", "Down"),
@@ -225,8 +227,14 @@ def _judge_commands(frame: Frame) -> list[Command]:
         ("flag", "Flag this pair", "F"),
         ("note", "Note something about this pair", "N"),
         ("rank", "Rank all answers, best first", "R"),
+        ("same_place", "Rank the next answer beside the last", "="),
+        ("finish", "Rank the rest last, all alike", "Return"),
         ("difference", "Show which words differ", "D"),
         ("markdown", "Draw Markdown, or show it as it was written", "M"),
+        ("blink", "Let the pictures change places, while it is held", "X"),
+        ("zoom_in", "Look closer at the pictures", "+"),
+        ("zoom_out", "Look at more of the pictures", "-"),
+        ("zoom_whole", "Show the whole pictures", "0"),
         ("guideline", "Show the guideline", "?"),
         ("settle", "Settle where people disagree, or go back", "A"),
         ("pause", "Pause, or go on judging", "P"),
@@ -272,6 +280,7 @@ class Keys(QObject):
         for key, rows in self._by_key(page).items():
             shortcut = QShortcut(QKeySequence(key), widget, partial(_press, rows))
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.setAutoRepeat(False)  # a key that is held too long must not judge ten pairs
 
     def _by_key(self, page: str) -> dict[str, list[Command]]:
         found: dict[str, list[Command]] = {}
@@ -308,5 +317,10 @@ def _spellings(shortcut: str) -> list[str]:
     """The shortcut and what else a keyboard may call it: the second Enter key, the shifted full stop."""
     if not shortcut:
         return []
-    also = {"Ctrl+Return": "Ctrl+Enter", "Ctrl+Shift+Return": "Ctrl+Shift+Enter", "Ctrl+Shift+.": "Ctrl+>"}
+    also = {
+        "Return": "Enter",
+        "Ctrl+Return": "Ctrl+Enter",
+        "Ctrl+Shift+Return": "Ctrl+Shift+Enter",
+        "Ctrl+Shift+.": "Ctrl+>",
+    }
     return [shortcut, also[shortcut]] if shortcut in also else [shortcut]

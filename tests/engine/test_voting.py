@@ -53,6 +53,14 @@ def test_a_pair_is_asked_about_in_both_orders_and_nothing_else_is_judged(monkeyp
     assert (vote.labeller, vote.item) == ("model:judge", "pair")
 
 
+def test_a_set_of_pictures_is_refused_before_a_model_is_read(tmp_path: Path, capsys: Any) -> None:
+    pair = Item(id="i", prompt="?", candidates=(Candidate(image="images/a.png"), Candidate(image="images/b.png")))
+    create_set(tmp_path / "drawn", LabelSet(name="drawn", kind="image"), [pair])
+    assert command_line.main(["vote", str(tmp_path / "drawn"), str(tmp_path / "no-model")]) == 2
+    assert "holds pictures" in capsys.readouterr().err
+    assert list(votes(tiny_policy(), [pair], "Which is better?", "judge")) == []
+
+
 def test_vote_adds_a_labeller_once_while_somebody_judges_and_not_beside_another_vote(
     tmp_path: Path, capsys: Any
 ) -> None:

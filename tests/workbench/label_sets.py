@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PySide6.QtGui import QImage
+
 from engine.contract.labels import Candidate, Item, Judgement, LabelDir, LabelSet, Protocol
 from engine.contract.labels_log import create_set
 
@@ -51,6 +54,36 @@ def made(
     (workspace / "labels").mkdir(exist_ok=True)
     of = pairs(items) if isinstance(items, int) else items
     return create_set(workspace / "labels" / name, settings, of, guideline=guideline)
+
+
+def drawn(path: Path, seed: int, size: tuple[int, int] = (64, 48)) -> Path:
+    """A picture file of blocks of colour, another one for each seed."""
+    width, height = size
+    blocks = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    pixels = np.ascontiguousarray(np.kron(blocks, np.ones((height // 6, width // 8, 1), dtype=np.uint8)))
+    image = QImage(pixels.data, pixels.shape[1], pixels.shape[0], 3 * pixels.shape[1], QImage.Format.Format_RGB888)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert image.save(str(path))
+    return path
+
+
+def made_of_pictures(
+    workspace: Path, name: str = "drawn", items: int = 3, of: int = 2, size: tuple[int, int] = (64, 48), **rules: Any
+) -> LabelDir:
+    """A set of pictures in the workspace, drawn by models whose names stand in the files' names."""
+    settings = LabelSet(
+        name=name, kind="image", question="Which picture is better?", protocol=Protocol.model_validate(rules)
+    )
+    made_items = []
+    for number in range(items):
+        drawn_by = [f"images/model-{letter}-step-100-{number}.png" for letter in "ABCDEFGHI"[:of]]
+        answers = tuple(Candidate(image=path, origin={"model": path[7:14]}) for path in drawn_by)
+        made_items.append(Item(id=f"p{number:05d}", prompt="A lighthouse at dusk", candidates=answers))
+    label_dir = create_set(workspace / "labels" / name, settings, made_items)
+    for at, one in enumerate(made_items):
+        for place, candidate in enumerate(one.candidates):
+            drawn(label_dir.path / str(candidate.image), 10 * at + place, size)
+    return label_dir
 
 
 def said(of: Item, better: int | None, labeller: str = "ada", *, left: int = 0, **more: object) -> Judgement:

@@ -11,14 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QWheelEvent
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QKeyEvent, QWheelEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QWidget
 
+from engine.contract import jsonl
 from engine.contract.labels import Candidate, Item, Judgement, LabelDir
-from engine.contract.labels_log import read_judgements
+from engine.contract.labels_log import read_items, read_judgements
 from engine.contract.labels_standing import standing
+from engine.contract.labels_use import LabelUse
+from engine.labelling.export_rows import export_rows
 from tests.workbench.label_sets import item, made
 from tests.workbench.opened import opened
 from workbench.io import key_file
@@ -67,7 +70,7 @@ def said(label_dir: LabelDir) -> list[Judgement]:
 
 
 def texts(window: MainWindow) -> list[str]:
-    return [card.text.shown for card in page(window).sitting.answers.cards]
+    return [text.shown for text in page(window).sitting.answers.texts]
 
 
 def test_a_new_workspace_offers_the_demo_and_one_press_begins_it(qtbot: Any, workspace: Path) -> None:
@@ -119,6 +122,14 @@ def test_a_button_does_what_its_key_does(qtbot: Any, window: MainWindow, label_d
     assert button is not None
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
     assert [judgement.strength for judgement in said(label_dir)] == [2]
+
+
+def test_enter_presses_the_button_that_has_the_focus(window: MainWindow, label_dir: LabelDir) -> None:
+    button = page(window).sitting.bar.button("both_bad")
+    assert button is not None
+    button.setFocus()
+    press(window, Qt.Key.Key_Return)
+    assert [judgement.outcome for judgement in said(label_dir)] == ["both_bad"]
 
 
 def test_undo_and_redo_go_back_and_forth_on_the_screen_too(window: MainWindow, label_dir: LabelDir) -> None:
@@ -204,9 +215,9 @@ def test_a_million_characters_do_not_stall(qtbot: Any, workspace: Path, fillings
         took = []
         for _ in longs:
             began = len(texts(window)[0])
-            took += [timed(window, lambda: wheel(answers, -9600), clock=time.process_time) for _ in range(6)]
+            took += [timed(window, lambda: wheel(answers, -9600), clock=time.thread_time) for _ in range(6)]
             assert len(texts(window)[0]) > began
-            took.append(timed(window, lambda: press(window, Qt.Key.Key_1), clock=time.process_time))
+            took.append(timed(window, lambda: press(window, Qt.Key.Key_1), clock=time.thread_time))
         assert max(took) < 0.25
 
 
@@ -243,7 +254,7 @@ def test_hostile_markdown_is_shown_literally_and_loads_nothing(
         for part in ("<h1>big</h1><img src='file:///etc/hostname'>", "⟨202E⟩", "⟨200B⟩", "␛[31m", "␀", "passwd"):
             assert part in shown
         window.grab()
-        document = page(window).sitting.answers.cards[0].text.document()
+        document = page(window).sitting.answers.texts[0].document()
         assert not any(made.toCharFormat().isImageFormat() for made in document.allFormats())
         assert not any(made.toCharFormat().isAnchor() for made in document.allFormats())
     assert asked == []
@@ -279,9 +290,70 @@ def test_the_answers_scroll_together(qtbot: Any, workspace: Path) -> None:
         sit(qtbot, window, label_dir)
         answers = page(window).sitting.answers
         qtbot.wait(50)
-        wheel(answers.cards[0].text.viewport(), -600)
-        first, second = (card.text.verticalScrollBar().value() for card in answers.cards)
+        wheel(answers.texts[0].viewport(), -600)
+        first, second = (text.verticalScrollBar().value() for text in answers.texts)
         assert first == second > 0
+
+
+def test_answers_are_shown_from_their_beginning_also_once_the_window_changes(qtbot: Any, workspace: Path) -> None:
+    label_dir = made(workspace, "long", [item(n, "one line\n" * 60, "another\n" * 90) for n in range(2)])
+    with opened(qtbot, workspace) as window:
+        sit(qtbot, window, label_dir)
+        for _ in range(2):
+            window.resize(window.width() - 40, window.height() - 40)
+            qtbot.wait(50)
+            answers = page(window).sitting.answers
+            assert [text.verticalScrollBar().value() for text in answers.texts] == [0, 0]
+            press(window, Qt.Key.Key_M)
+
+
+def test_what_was_saved_in_one_set_is_not_told_of_the_next(qtbot: Any, workspace: Path, window: MainWindow) -> None:
+    other = made(workspace, "other", 2)
+    press(window, Qt.Key.Key_1)
+    assert page(window).sitting.saved == "saved"
+    window.session.labelling.open(other)
+    qtbot.waitUntil(lambda: window.session.labelling.opened is not None and "of 2" in page(window).sitting.facts)
+    assert page(window).sitting.saved == ""
+
+
+def test_items_that_come_meanwhile_move_nothing_on_the_screen(qtbot: Any, workspace: Path) -> None:
+    label_dir = made(workspace, "growing", [item(0, "one line\n" * 300, "another\n" * 200)])
+    with opened(qtbot, workspace) as window:
+        sit(qtbot, window, label_dir)
+        answers = page(window).sitting.answers
+        qtbot.wait(50)
+        wheel(answers.texts[0].viewport(), -600)
+        scrolled = answers.texts[0].verticalScrollBar().value()
+        jsonl.append_line(label_dir.items, item(1, "a", "b").model_dump_json())
+        qtbot.waitUntil(lambda: "of 2" in page(window).sitting.facts)
+        assert answers.texts[0].verticalScrollBar().value() == scrolled > 0
+        press(window, Qt.Key.Key_P)
+        jsonl.append_line(label_dir.items, item(2, "a", "b").model_dump_json())
+        qtbot.waitUntil(lambda: "of 3" in page(window).sitting.facts)
+        assert not answers.isVisible()
+
+
+def test_a_key_that_is_held_judges_one_pair(window: MainWindow, label_dir: LabelDir) -> None:
+    held = QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_1, NONE, "1", True)
+    press(window, Qt.Key.Key_1)
+    found = window.focusWidget()
+    assert found is not None
+    for _ in range(3):
+        QApplication.sendEvent(window.windowHandle(), held)
+    assert len(said(label_dir)) == 1
+
+
+def test_the_arrows_still_move_through_the_list_of_sets(qtbot: Any, workspace: Path, label_dir: LabelDir) -> None:
+    made(workspace, "other", 2)
+    with opened(qtbot, workspace) as window:
+        window.show_page("judge")
+        sets = page(window).sets
+        qtbot.waitUntil(lambda: sets.table.rowCount() == 2)
+        sets.table.setFocus()
+        press(window, Qt.Key.Key_Down)
+        assert sets.table.currentRow() == 1
+        press(window, Qt.Key.Key_Return)
+        qtbot.waitUntil(lambda: window.is_judging)
 
 
 def test_the_difference_marks_whole_words_behind_an_emoji(qtbot: Any, workspace: Path) -> None:
@@ -290,17 +362,17 @@ def test_the_difference_marks_whole_words_behind_an_emoji(qtbot: Any, workspace:
     with opened(qtbot, workspace) as window:
         sit(qtbot, window, label_dir)
         press(window, Qt.Key.Key_D)
-        cards = page(window).sitting.answers.cards
-        marked = {mark.cursor.selectedText() for card in cards for mark in card.text.extraSelections()}
+        answers = page(window).sitting.answers.texts
+        marked = {mark.cursor.selectedText() for text in answers for mark in text.extraSelections()}
         assert marked == {"one", "other"}
 
 
 def test_the_difference_marks_words_and_no_others(window: MainWindow) -> None:
     press(window, Qt.Key.Key_D)
-    cards = page(window).sitting.answers.cards
-    assert all(card.text.extraSelections() for card in cards)
+    answers = page(window).sitting.answers.texts
+    assert all(text.extraSelections() for text in answers)
     press(window, Qt.Key.Key_D)
-    assert not any(card.text.extraSelections() for card in cards)
+    assert not any(text.extraSelections() for text in answers)
 
 
 def test_more_than_two_answers_are_ranked_digit_by_digit(qtbot: Any, workspace: Path) -> None:
@@ -309,11 +381,69 @@ def test_more_than_two_answers_are_ranked_digit_by_digit(qtbot: Any, workspace: 
     with opened(qtbot, workspace) as window:
         sit(qtbot, window, label_dir)
         press(window, Qt.Key.Key_R, Qt.Key.Key_3, Qt.Key.Key_1, Qt.Key.Key_Z, Qt.Key.Key_4, Qt.Key.Key_1)
+        assert said(label_dir) == []
+        press(window, Qt.Key.Key_2)
         (judgement,) = said(label_dir)
-        assert [judgement.shown.index(group[0]) for group in judgement.ranking] == [2, 3, 0, 1]
+        assert places(judgement) == [[2], [3], [0], [1]]
         press(window, Qt.Key.Key_R, Qt.Key.Key_2)
         best = said(label_dir)[1].ranking
         assert [len(group) for group in best] == [1, 3]
+
+
+def places(judgement: Judgement) -> list[list[int]]:
+    """The ranking as it stood on the screen."""
+    return [[judgement.shown.index(index) for index in group] for group in judgement.ranking]
+
+
+R, SAME, REST = Qt.Key.Key_R, Qt.Key.Key_Equal, Qt.Key.Key_Return
+
+
+@pytest.mark.parametrize(
+    ("keys", "ranking"),
+    [
+        ([Qt.Key.Key_3, SAME, Qt.Key.Key_1, Qt.Key.Key_4, Qt.Key.Key_2], [[2, 0], [3], [1]]),
+        ([Qt.Key.Key_3, Qt.Key.Key_1, Qt.Key.Key_4, SAME, Qt.Key.Key_2], [[2], [0], [3, 1]]),
+        ([Qt.Key.Key_2, REST], [[1], [0, 2, 3]]),
+        ([Qt.Key.Key_2, SAME, Qt.Key.Key_4, REST], [[1, 3], [0, 2]]),
+        ([Qt.Key.Key_1, SAME, SAME, Qt.Key.Key_2, REST], [[0], [1], [2, 3]]),
+        ([Qt.Key.Key_1, SAME, Qt.Key.Key_Z, Qt.Key.Key_2, REST], [[0], [1], [2, 3]]),
+    ],
+)
+def test_ties_within_a_ranking_are_keyed_and_exported_as_no_pair(
+    qtbot: Any, workspace: Path, keys: list[Qt.Key], ranking: list[list[int]]
+) -> None:
+    answers = tuple(Candidate(text=f"answer {i}") for i in range(4))
+    label_dir = made(workspace, "many", [Item(id="i", prompt="p", candidates=answers)])
+    with opened(qtbot, workspace) as window:
+        sit(qtbot, window, label_dir)
+        press(window, R, *keys)
+        (judgement,) = said(label_dir)
+        # Those that were not ranked come in the order in which they stood there.
+        assert [sorted(group) for group in places(judgement)] == [sorted(group) for group in ranking]
+    rows = export_rows("preference", read_items(label_dir), [judgement], LabelUse(), "as-is")
+    place = {f"answer {judgement.shown[at]}": number for number, group in enumerate(ranking) for at in group}
+    assert all(place[row["chosen"]] < place[row["rejected"]] for row in rows)
+    sizes = [len(group) for group in ranking]
+    assert len(rows) == sum(one * other for at, one in enumerate(sizes) for other in sizes[at + 1 :])
+
+
+def test_while_ranking_a_line_says_what_the_next_key_does_and_the_answers_show_their_place(
+    qtbot: Any, workspace: Path
+) -> None:
+    answers = tuple(Candidate(text=f"answer {i}") for i in range(4))
+    label_dir = made(workspace, "many", [Item(id="i", prompt="p", candidates=answers)])
+    with opened(qtbot, workspace) as window:
+        sit(qtbot, window, label_dir)
+        sitting = page(window).sitting
+        assert not sitting.ranking.isVisible()
+        press(window, R, Qt.Key.Key_3, SAME)
+        assert "as good as the last" in sitting.ranking.text
+        press(window, Qt.Key.Key_1)
+        assert [card.mark for card in sitting.answers.cards] == ["place 1, shared", "", "place 1, shared", ""]
+        assert sitting.bar.button("finish").isVisible()  # type: ignore[union-attr]
+        press(window, R)
+        assert not sitting.ranking.isVisible()
+        assert not sitting.bar.button("finish").isVisible()  # type: ignore[union-attr]
 
 
 def test_the_end_says_so_and_offers_to_train(qtbot: Any, workspace: Path) -> None:
@@ -357,6 +487,20 @@ def test_what_cannot_be_saved_stays_on_the_screen_with_a_sentence(
     press(window, Qt.Key.Key_1)
     assert page(window).sitting.failure == ""
     assert len(said(label_dir)) == 1
+
+
+def test_a_second_window_shows_the_pair_and_says_on_it_why_no_key_counts(
+    qtbot: Any, window: MainWindow, workspace: Path, label_dir: LabelDir
+) -> None:
+    before = texts(window)
+    with opened(qtbot, workspace) as other:
+        sit(qtbot, other, label_dir)
+        assert texts(other) == before
+        press(other, Qt.Key.Key_1)
+        assert texts(other) == before
+        assert "being judged in another window" in page(other).sitting.failure
+        assert page(other).sitting.saved == ""
+    assert said(label_dir) == []
 
 
 def test_the_next_pair_takes_so_little_work_that_fifty_milliseconds_are_mostly_the_disks(

@@ -15,6 +15,7 @@ from engine.contract.labels_items import ItemLines
 from workbench.io import label_sets
 from workbench.io.background import Background
 from workbench.io.label_sets import Opened, Summary
+from workbench.io.picture_store import PictureStore
 from workbench.state.active_time import ActiveTime
 from workbench.state.label_quality import Quality
 from workbench.state.sitting import Choice, RefusedError, Sitting, Taken
@@ -66,6 +67,7 @@ class Labelling(QObject):
         self.opened: Opened | None = None
         self.clock: ActiveTime | None = None
         self._background = background
+        self.pictures = PictureStore(background)
         self._known: dict[Path, tuple[object, Summary]] = {}
         self._wanted: LabelDir | None = None
         self._poll = QTimer(self, interval=ITEMS_POLL_MS)

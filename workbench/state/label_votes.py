@@ -98,9 +98,14 @@ def _beaten(judged: Iterable[tuple[Judgement, Item]]) -> dict[str, set[str]]:
     beats: dict[str, set[str]] = {}
     for judgement, item in judged:
         for better, worse in pairs(judgement):
-            winner, loser = (item.candidates[index].text or "" for index in (better, worse))
+            winner, loser = (_answer(item.candidates[index]) for index in (better, worse))
             beats.setdefault(winner, set()).add(loser)
     return beats
+
+
+def _answer(candidate: Candidate) -> str:
+    """The same for the same answer, wherever it stands."""
+    return candidate.text if candidate.text is not None else candidate.image or ""
 
 
 def _count_circles(beats: Mapping[str, set[str]]) -> tuple[int, int]:

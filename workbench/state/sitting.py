@@ -124,6 +124,15 @@ class Sitting:
         return revealed(decided, self._queue[0].judgements) if decided.settles and self._queue else ""
 
     @property
+    def coming(self) -> Turn | None:
+        """What will most likely be asked next; None at the end."""
+        if self._queue is not None:
+            return self._turn(self._queue[1].item, is_repeat=False) if len(self._queue) > 1 else None
+        here = self.turn.item.id if self.turn is not None and not self.turn.is_repeat else None
+        item = next((item for item in self._order if item != here and self._is_wanted(item)), None)
+        return self._turn(item, is_repeat=False) if item is not None else None
+
+    @property
     def progress(self) -> Progress:
         if self._queue is not None:
             return Progress(self._settled, self._settled + len(self._queue), float("nan"), 0, 0)
@@ -172,6 +181,8 @@ class Sitting:
     def rank(self, groups: Sequence[Sequence[int]], taken: Taken) -> Judgement:
         """The line for a ranking. groups: places on the screen from 0, best first; places left out rank last."""
         turn = self._asked()
+        if any(len(group) > 1 for group in groups) and not self.settings.protocol.tie:
+            raise RefusedError("This set does not allow ties; say which is better, or skip.")
         ranking = [tuple(turn.shown[place] for place in group) for group in groups]
         named = {index for group in ranking for index in group}
         if rest := tuple(index for index in turn.shown if index not in named):

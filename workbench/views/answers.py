@@ -3,67 +3,19 @@
 from collections.abc import Sequence
 
 from PySide6.QtCore import QPoint, Qt, QTimer, Signal
-from PySide6.QtGui import QKeyEvent, QMouseEvent, QResizeEvent, QWheelEvent
-from PySide6.QtWidgets import QFrame, QScrollBar, QWidget
+from PySide6.QtGui import QKeyEvent, QResizeEvent, QWheelEvent
+from PySide6.QtWidgets import QGridLayout, QLabel, QScrollBar, QWidget
 
 from workbench import theme
 from workbench.state import figures
 from workbench.state.word_difference import differences
 from workbench.theme import Theme
-from workbench.views.labels import column, label, row
+from workbench.views.answer_card import LIT_MS, AnswerCard, columns_of, name_of
+from workbench.views.labels import label
 from workbench.views.reading_pane import ReadingPane
 
-NAMES = "ABCDEFGHI"
-LIT_MS = 300
 #: So much of a notch of the wheel is one pixel; three lines a notch, as text editors scroll.
 WHEEL_LINES = 3
-
-
-class Answer(QFrame):
-    """A card with one answer. Emits `pressed` when its head is clicked."""
-
-    pressed = Signal()
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        theme.set_role(self, "card")
-        self.setAccessibleName(f"Answer {name}")
-        self._head = label(role="muted")
-        self._mark = label(role="finished")
-        self._more = label(role="muted")
-        self.text = ReadingPane(f"Text of answer {name}")
-        layout = column(space=2)
-        layout.setContentsMargins(theme.SPACE[5], theme.SPACE[3], theme.SPACE[5], theme.SPACE[3])
-        layout.addLayout(row(self._head, self._mark, None))
-        layout.addWidget(self.text, 1)
-        layout.addWidget(self._more)
-        self.setLayout(layout)
-        self.text.grew.connect(self._show_more)
-
-    def show_answer(self, name: str, text: str) -> None:
-        self._head.setText(name)
-        self.set_mark("")
-        self.text.show_text(text)
-
-    def set_mark(self, mark: str) -> None:
-        """A word beside the name, as its place in a ranking."""
-        self._mark.setText(mark)
-
-    def light(self, is_lit: bool) -> None:
-        theme.set_role(self, "chosen" if is_lit else "card")
-
-    def extra_height(self) -> int:
-        """What the card needs beside its text, in pixels."""
-        more = self._more.sizeHint().height() + theme.SPACE[2] if self._more.isVisibleTo(self) else 0
-        return 2 * theme.SPACE[3] + self._head.sizeHint().height() + theme.SPACE[2] + more + 4
-
-    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        self.pressed.emit()
-
-    def _show_more(self) -> None:
-        self._more.setVisible(not self.text.is_whole)
-        length = figures.count(self.text.length)
-        self._more.setText(f"{figures.count(self.text.read)} of {length} characters; more comes as you scroll")
 
 
 class Answers(QWidget):
@@ -74,7 +26,9 @@ class Answers(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cards: list[Answer] = []
+        self.cards: list[AnswerCard] = []
+        self.texts: list[ReadingPane] = []
+        self._more: list[QLabel] = []
         self._shown = 0
         self._bar = QScrollBar(Qt.Orientation.Vertical)
         self._bar.setAccessibleName("Scroll the answers")
@@ -83,8 +37,11 @@ class Answers(QWidget):
         keeps.setRetainSizeWhenHidden(True)  # the columns must not get wider where nothing is to be scrolled
         self._bar.setSizePolicy(keeps)
         self._bar.setFixedWidth(theme.SPACE[3])
-        self._row = row(space=0)
-        self.setLayout(self._row)
+        self._grid = QGridLayout()
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(0)
+        self._grid.setVerticalSpacing(theme.SPACE[3])
+        self.setLayout(self._grid)
         self._colours = theme.LIGHT
         self._is_comparing = False
         self._is_markdown = False
@@ -95,11 +52,14 @@ class Answers(QWidget):
         """Show these answers from their beginning, from the left."""
         while len(self.cards) < len(texts):
             self._add_card()
+        if len(texts) != self._shown:
+            self._arrange(len(texts))
         self._shown = len(texts)
         for at, card in enumerate(self.cards):
             card.setVisible(at < len(texts))
             if at < len(texts):
-                card.show_answer(_name(at, len(texts)), texts[at])
+                card.show_name(name_of(at, len(texts)))
+                self.texts[at].show_text(texts[at])
         self._bar.setValue(0)
         self._compare()
         self._measure()
@@ -110,12 +70,6 @@ class Answers(QWidget):
             card.light(at in places)
         self._dim.start()
 
-    def set_places(self, groups: Sequence[Sequence[int]]) -> None:
-        """Write beside each answer which place it has in a ranking so far."""
-        for at, card in enumerate(self.cards):
-            place = next((number for number, group in enumerate(groups, start=1) if at in group), None)
-            card.set_mark(f"place {place}" if place else "")
-
     def compare(self, is_wanted: bool) -> None:
         """Mark the words in which the two answers differ, or stop to."""
         self._is_comparing = is_wanted
@@ -124,8 +78,8 @@ class Answers(QWidget):
     def draw_markdown(self, is_wanted: bool) -> None:
         """Draw the answers' Markdown from now on, or show what was written."""
         self._is_markdown = is_wanted
-        for card in self.cards:
-            card.text.draw_markdown(is_wanted)
+        for text in self.texts:
+            text.draw_markdown(is_wanted)
         self._bar.setValue(0)
         self._compare()
         self._measure()
@@ -146,12 +100,13 @@ class Answers(QWidget):
 
     def wanted_height(self) -> int:
         """In pixels, to show all of the longest answer."""
-        return max((card.text.text_height + card.extra_height() for card in self._visible()), default=0)
+        shown = zip(self.cards[: self._shown], self.texts, strict=False)
+        return max((text.text_height + card.extra_height() for card, text in shown), default=0)
 
     def set_theme(self, colours: Theme) -> None:
         self._colours = colours
-        for card in self.cards:
-            card.text.set_theme(colours)
+        for text in self.texts:
+            text.set_theme(colours)
         self._compare()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -169,22 +124,42 @@ class Answers(QWidget):
             super().keyPressEvent(event)
 
     def _add_card(self) -> None:
-        card = Answer(NAMES[len(self.cards)])
         place = len(self.cards)
+        text, more = ReadingPane(f"Text of answer {place + 1}"), label(role="muted")
+        card = AnswerCard(f"{place + 1}", text, more)
         card.pressed.connect(lambda: self.chosen.emit(place))
-        card.text.wheeled.connect(self._take_wheel)
-        card.text.grew.connect(self._compare)
-        card.text.set_theme(self._colours)
-        card.text.draw_markdown(self._is_markdown)
+        text.wheeled.connect(self._take_wheel)
+        text.set_theme(self._colours)
+        text.draw_markdown(self._is_markdown)
         self.cards.append(card)
-        if place == 1:  # between the two, as it moves both
-            self._row.addWidget(self._bar)
-        elif place > 1:
-            self._row.addSpacing(theme.SPACE[3])
-        self._row.addWidget(card, 1)
+        self.texts.append(text)
+        self._more.append(more)
+        text.grew.connect(lambda: self._grew(place))
 
-    def _visible(self) -> list[Answer]:
-        return self.cards[: self._shown]
+    def _arrange(self, count: int) -> None:
+        columns = columns_of(count)
+        for column in range(1, self._grid.columnCount()):
+            self._grid.setColumnStretch(column, 0)
+            self._grid.setColumnMinimumWidth(column, 0)
+        for at, card in enumerate(self.cards):
+            self._grid.removeWidget(card)
+            if at < count:
+                row, column = at // columns, at % columns * 2
+                self._grid.addWidget(card, row, column)
+                self._grid.setColumnStretch(column, 1)
+                self._grid.setColumnMinimumWidth(column + 1, theme.SPACE[3] if column + 2 < 2 * columns else 0)
+        # Between the first two, as it moves all of them.
+        self._grid.addWidget(self._bar, 0, 1, -1, 1)
+
+    def _visible(self) -> list[ReadingPane]:
+        return self.texts[: self._shown]
+
+    def _grew(self, place: int) -> None:
+        text, more = self.texts[place], self._more[place]
+        more.setVisible(not text.is_whole)
+        read, length = figures.count(text.read), figures.count(text.length)
+        more.setText(f"{read} of {length} characters; more comes as you scroll")
+        self._compare()
 
     def _take_wheel(self, event: QWheelEvent) -> None:
         pixels: QPoint = event.pixelDelta()
@@ -194,37 +169,32 @@ class Answers(QWidget):
         self.touched.emit()
 
     def _scroll(self, pixels: int) -> None:
-        for card in self._visible():
-            card.text.scroll_to(pixels)
+        for text in self._visible():
+            text.scroll_to(pixels)
         self._measure()
         self.touched.emit()
 
     def _measure(self) -> None:
         """One bar for all: as far as the longest goes."""
-        rooms = [(card.text.text_height, card.text.viewport().height()) for card in self._visible()]
+        rooms = [(text.text_height, text.viewport().height()) for text in self._visible()]
         page = min((room for _, room in rooms), default=1)
         self._bar.setPageStep(max(page, 1))
         self._bar.setSingleStep(self.fontMetrics().height())
         self._bar.setMaximum(max((height - room for height, room in rooms), default=0))
         self._bar.setVisible(self._bar.maximum() > 0)
+        for text in self._visible():  # a pane that was laid out anew may have moved by itself
+            text.verticalScrollBar().setValue(self._bar.value())
 
     def _compare(self) -> None:
-        cards = self._visible()
-        if not self._is_comparing or len(cards) != 2:
-            for card in cards:
-                card.text.mark([])
+        texts = self._visible()
+        if not self._is_comparing or len(texts) != 2:
+            for text in texts:
+                text.mark([])
             return
-        one, other = cards
-        for card, spans in zip(cards, differences(one.text.shown, other.text.shown), strict=True):
-            card.text.mark(spans)
+        one, other = texts
+        for text, spans in zip(texts, differences(one.shown, other.shown), strict=True):
+            text.mark(spans)
 
     def _put_out(self) -> None:
         for card in self.cards:
             card.light(False)
-
-
-def _name(at: int, of: int) -> str:
-    """The arrow shows which key prefers it."""
-    if of == 2:
-        return ("←  A", "B  →")[at]
-    return f"{at + 1}  {NAMES[at]}"

@@ -1,6 +1,6 @@
 """The buttons under a pair: what can be said of it, each with its key."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
@@ -13,14 +13,13 @@ GRADED = {**SCALE, "7": "B much better"}
 BINARY = {"left": "A is better", "tie": "tie", "right": "B is better"}
 OTHERWISE = {"both_bad": "both bad", "skip": "skip"}
 BACK = {"undo": "undo", "redo": "redo"}
-ASIDE = {
-    "flag": "flag",
-    "note": "note",
-    "difference": "difference",
-    "markdown": "Markdown",
-    "guideline": "guideline",
-    "pause": "pause",
-}
+RANK = {"rank": "rank all"}
+WHILE_RANKING = {"same_place": "beside the last", "finish": "rest last"}
+MARKS = {"flag": "flag", "note": "note"}
+OF_TWO_TEXTS = {"difference": "difference"}
+OF_TEXTS = {"markdown": "Markdown"}
+OF_PICTURES = {"blink": "blink", "zoom_in": "closer", "zoom_out": "further", "zoom_whole": "whole"}
+ASIDE = {"guideline": "guideline", "pause": "pause"}
 
 
 class ChoiceBar(QWidget):
@@ -40,21 +39,23 @@ class ChoiceBar(QWidget):
         self.setLayout(layout)
         self._asked: object = None
 
-    def show_choices(self, keys: Mapping[str, str], *, answers: int, is_graded: bool) -> None:
+    def show_choices(
+        self, keys: Mapping[str, str], *, answers: int, is_graded: bool, are_pictures: bool = False
+    ) -> None:
         """Offer what fits the answers on show; nothing moves where nothing changed."""
-        if (asked := (dict(keys), answers, is_graded)) == self._asked:
+        if (asked := (dict(keys), answers, is_graded, are_pictures)) == self._asked:
             return
         self._asked, self._keys = asked, keys
         self._buttons.clear()
         for layout in (self._scale, self._rest):
             _empty(layout)
         for action, title in self._choices(answers, is_graded=is_graded).items():
-            self._scale.addWidget(self._button(action, title), 3 if answers == 2 else 2)
-        more = {"rank": "rank all"} if answers > 2 else {}
-        for action, title in {**OTHERWISE, **more}.items():
+            self._scale.addWidget(self._button(action, title), 1)
+        for action, title in {**OTHERWISE, **(RANK if answers > 2 else {})}.items():
             self._rest.addWidget(self._button(action, title))
         self._rest.addStretch(1)
-        for action, title in {**BACK, **ASIDE}.items():
+        looks = OF_PICTURES if are_pictures else OF_TEXTS if answers > 2 else {**OF_TWO_TEXTS, **OF_TEXTS}
+        for action, title in {**BACK, **MARKS, **looks, **ASIDE}.items():
             self._rest.addWidget(self._button(action, title, is_quiet=True))
 
     def light(self, action: str, *, is_lit: bool) -> None:
@@ -67,10 +68,17 @@ class ChoiceBar(QWidget):
             if self._buttons[action].property("role") == "lit":
                 theme.set_role(self._buttons[action], "")
 
-    def set_down(self, action: str, *, is_down: bool) -> None:
-        """Show that something is on: flagged, noted, differences shown, paused."""
-        if (button := self._buttons.get(action)) is not None:
-            theme.set_role(button, "on" if is_down else "quiet")
+    def set_down(self, actions: Mapping[str, bool]) -> None:
+        """Show what is on: flagged, noted, differences shown, paused, ranking."""
+        for action, is_down in actions.items():
+            if (button := self._buttons.get(action)) is not None:
+                theme.set_role(button, "on" if is_down else "" if action in RANK else "quiet")
+
+    def offer(self, actions: Iterable[str], *, is_offered: bool) -> None:
+        """Show these buttons, or take them away while they mean nothing."""
+        for action in actions:
+            if (button := self._buttons.get(action)) is not None:
+                button.setVisible(is_offered)
 
     def enable(self, actions: Mapping[str, bool]) -> None:
         for action, is_enabled in actions.items():
@@ -83,7 +91,7 @@ class ChoiceBar(QWidget):
     def _choices(self, answers: int, *, is_graded: bool) -> dict[str, str]:
         if answers == 2:
             return GRADED if is_graded else BINARY
-        return {str(at): f"answer {at}" for at in range(1, min(answers, 7) + 1)}
+        return {**{str(at): f"answer {at}" for at in range(1, answers + 1)}, **WHILE_RANKING}
 
     def _button(self, action: str, title: str, *, is_quiet: bool = False) -> QPushButton:
         key = self._keys.get(action, "")

@@ -154,6 +154,7 @@ class ReadingPane(QTextEdit):
         drawn = self._is_markdown
         self._writer = MarkdownWriter(self._text, self._colours) if drawn else PlainWriter(self._text)
         self._grow()
+        self.setTextCursor(QTextCursor(self.document()))  # or it stands at the end, and a resize scrolls there
         self.verticalScrollBar().setValue(0)
 
     def _grow(self) -> None:

@@ -1,74 +1,41 @@
 """A sitting: the prompt, the answers side by side, and what can be said of them. Nothing tells who wrote which."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from PySide6.QtCore import QEvent, QObject, QTimer, Signal
-from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QLineEdit, QStackedWidget, QWidget
+from PySide6.QtGui import QKeyEvent, QKeySequence, QResizeEvent
+from PySide6.QtWidgets import QLineEdit, QPushButton, QStackedWidget, QWidget
 
-from engine.contract.labels import Candidate, Item, Judgement
-from engine.contract.labels_protocol import choice_of
+from engine.contract.labels import Judgement
+from engine.contract.labels_protocol import SCALE, choice_of
 from workbench import theme
 from workbench.io.label_sets import Opened
 from workbench.io.labelling import Event, Labelling
-from workbench.state import figures
-from workbench.state.sitting import Progress, Sitting
+from workbench.state import shown_item
+from workbench.state.sitting import Choice, Sitting, Turn
 from workbench.theme import Theme
-from workbench.views.answers import LIT_MS, Answers
-from workbench.views.choice_bar import ChoiceBar
+from workbench.views.answer_card import LIT_MS, AnswerCard
+from workbench.views.answers import Answers
+from workbench.views.choice_bar import WHILE_RANKING, ChoiceBar
+from workbench.views.held_key import HeldKey
 from workbench.views.labels import card, column, label, row
+from workbench.views.picture_cards import PictureCards
+from workbench.views.ranking_line import RankingLine
 from workbench.views.reading_pane import ReadingPane, reading_width
 from workbench.views.sitting_aside import SittingAside, What
+from workbench.views.sitting_head import SittingHead
 
 #: The prompt takes at most this share of the height; a longer one scrolls.
 PROMPT_SHARE = 0.25
 LEAST_ANSWERS = 160
 SIGNS_OF_LIFE = {QEvent.Type.KeyPress, QEvent.Type.MouseButtonPress, QEvent.Type.MouseMove, QEvent.Type.Wheel}
-ACTIONS_OF_CHOICE = {"left": "left", "right": "right", "tie": "tie", "tie_too": "tie", "both_bad": "both_bad"}
-
-
-def conversation(prompt: str | Sequence[Mapping[str, str]]) -> str:
-    """A prompt as one reads it: a single turn of a user by itself, several with who says what."""
-    if isinstance(prompt, str):
-        return prompt
-    if len(prompt) == 1 and prompt[0].get("role") == "user":
-        return prompt[0].get("content", "")
-    return "\n\n".join(f"{turn.get('role', '')}: {turn.get('content', '')}" for turn in prompt)
-
-
-def standing(progress: Progress) -> str:
-    """How far it is, how fast it goes and how well the person agrees with themselves, in one line."""
-    parts = [f"{figures.count(progress.done)} of {figures.count(progress.total)}"]
-    if math.isfinite(progress.pace):
-        parts.append(f"{figures.number(progress.pace, 2)} s each")
-        if progress.done < progress.total:
-            parts.append(figures.left(progress.seconds_left))
-    if progress.repeats:
-        parts.append(f"consistent in {progress.repeats_alike} of {progress.repeats}")
-    return "   ·   ".join(parts)
-
-
-class SavedMark(QWidget):
-    """That the last judgement is on the disk: icon, word and colour."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._icon = label()
-        self._word = label(role="finished")
-        self.setLayout(row(self._icon, self._word, space=1))
-        self.show_word("")
-
-    @property
-    def word(self) -> str:
-        return self._word.text()
-
-    def show_word(self, word: str) -> None:
-        self._word.setText(word)
-        self._icon.setVisible(bool(word))
-
-    def set_theme(self, colours: Theme) -> None:
-        self._icon.setPixmap(theme.pixmap("check", colours.colour("finished"), 14, self.devicePixelRatioF()))
+ACTIONS_OF_CHOICE: dict[str, Choice] = {
+    "left": "left",
+    "right": "right",
+    "tie": "tie",
+    "tie_too": "tie",
+    "both_bad": "both_bad",
+}
 
 
 class SittingView(QWidget):
@@ -83,26 +50,34 @@ class SittingView(QWidget):
         super().__init__()
         self._labelling = labelling
         self._keys = keys
-        self._groups: list[list[int]] = []
-        self._is_ranking = False
-        self._question = label(role="page-title")
-        self._facts = label(role="muted")
-        self._saved = SavedMark()
+        self._blinking = HeldKey(self)
+        self._head = SittingHead()
         self._failure = label(role="fault", wrap=True, selectable=True)
         self.prompt = ReadingPane("Prompt")
         self.answers = Answers()
+        self.pictures = PictureCards(labelling.pictures)
         self.bar = ChoiceBar()
         self.note = QLineEdit(placeholderText="A note on this pair; Enter keeps it")
         self.aside = SittingAside()
+        self.ranking = RankingLine(keys)
+        self._texts = QWidget()
         self._stack = QStackedWidget()
+        self._turn: Turn | None = None
+        self._are_pictures = False
         self._acts: dict[str, Callable[[Sitting], object]] = {
-            "undo": lambda _: self._take_back_place() or labelling.undo(),
+            "undo": lambda _: self.ranking.take_back() or labelling.undo(),
             "redo": lambda _: labelling.redo(),
             "flag": lambda sitting: labelling.mark(is_flagged=not sitting.is_flagged),
             "note": self._edit_note,
             "rank": self._toggle_ranking,
+            "same_place": lambda sitting: self.ranking.join() if sitting.settings.protocol.tie else None,
+            "finish": self._finish,
             "difference": self._toggle_difference,
             "markdown": self._toggle_markdown,
+            "blink": lambda _: self._blinking.press(),
+            "zoom_in": lambda _: self.pictures.zoom(1),
+            "zoom_out": lambda _: self.pictures.zoom(-1),
+            "zoom_whole": lambda _: self.pictures.zoom(0),
             "guideline": lambda _: self._show_aside("" if self.aside.what == "guideline" else "guideline"),
             "settle": lambda _: labelling.toggle_settling(),
             "pause": lambda _: labelling.toggle_pause(),
@@ -122,16 +97,19 @@ class SittingView(QWidget):
             self._show_marks(opened.sitting)
             self._show_aside("pause" if self._labelling.is_paused else "")
             return
+        if event.what == "grown" and self._turn is opened.sitting.turn:
+            self._show_progress(opened.sitting)  # what is on show stays as it is, also where it was scrolled to
+            return
         self._failure.hide()
         self._show_turn(opened)
-        if event.what in ("judged", "undone", "redone"):
+        said = {"judged": "saved", "undone": "undone", "redone": "redone"}.get(event.what, "")
+        self._head.show_saved(f"{said}: {event.revealed}" if event.revealed else said)
+        if said:
             self._light(event.judgement, event.what)
-            word = "saved" if event.what == "judged" else event.what
-            self._saved.show_word(f"{word}: {event.revealed}" if event.revealed else word)
 
     def show_failure(self, sentence: str) -> None:
         """The pair stays; this says why."""
-        self._saved.show_word("")
+        self._head.show_saved("")
         self._failure.setText(sentence)
         self._failure.show()
 
@@ -142,17 +120,23 @@ class SittingView(QWidget):
         self._fit()
 
     def set_theme(self, colours: Theme) -> None:
-        self._saved.set_theme(colours)
+        self._head.set_theme(colours)
         self.prompt.set_theme(colours)
         self.answers.set_theme(colours)
 
     @property
+    def _cards(self) -> list[AnswerCard]:
+        """Of the answers on show, from the left."""
+        cards = self.pictures.cards if self._are_pictures else self.answers.cards
+        return [card for card in cards if not card.isHidden()]
+
+    @property
     def facts(self) -> str:
-        return self._facts.text()
+        return self._head.facts
 
     @property
     def saved(self) -> str:
-        return self._saved.word
+        return self._head.saved
 
     @property
     def failure(self) -> str:
@@ -178,8 +162,8 @@ class SittingView(QWidget):
             self._labelling.toggle_pause()
         elif self.aside.what and self._labelling.can_judge:
             self._show_aside("")
-        elif self._groups:
-            self._set_groups([])
+        elif self.ranking.draft.groups:
+            self.ranking.restart()
         else:
             return False
         return True
@@ -190,44 +174,42 @@ class SittingView(QWidget):
         if sitting.turn is None:
             return
         answers = len(sitting.turn.shown)
-        if action in ACTIONS_OF_CHOICE:
-            self._labelling.judge(ACTIONS_OF_CHOICE[action])  # type: ignore[arg-type]
-        elif action == "skip":
+        if action == "skip":
             self._labelling.judge("skip")
-        elif answers == 2:
+        elif self._are_pictures and (why_not := self.pictures.why_not):
+            self.show_failure(why_not)
+        elif action in ACTIONS_OF_CHOICE:
+            self._labelling.judge(ACTIONS_OF_CHOICE[action])
+        elif answers == 2 and int(action) in SCALE:
             self._labelling.judge(int(action))  # type: ignore[arg-type]
-        elif int(action) <= answers:
+        elif answers > 2 and int(action) <= answers:
             self._pick(int(action) - 1, answers)
 
     def _pick(self, place: int, answers: int) -> None:
         """Among more than two: the best, or when ranking the next in the order."""
-        if not self._is_ranking:
+        if not self.ranking.is_on:
             self._labelling.rank([[place]])
-            return
-        if any(place in group for group in self._groups):
-            return
-        groups = [*self._groups, [place]]
-        if sum(map(len, groups)) >= answers - 1:
+        elif groups := self.ranking.pick(place, answers):
             self._labelling.rank(groups)
-        else:
-            self._set_groups(groups)
 
-    def _take_back_place(self) -> bool:
-        """Undo within a ranking that is not complete yet."""
-        if not self._groups:
-            return False
-        self._set_groups(self._groups[:-1])
-        return True
-
-    def _set_groups(self, groups: list[list[int]]) -> None:
-        self._groups = groups
-        self.answers.set_places(groups)
+    def _finish(self, _: Sitting) -> None:
+        """The answers not ranked yet are the last, all alike; or Enter means what it means to a note or a button."""
+        if self.note.isVisible():
+            self._keep_note()
+        elif self.ranking.draft.groups and not self.aside.what:
+            self._labelling.rank(self.ranking.draft.groups)
+        elif isinstance(button := self.focusWidget(), QPushButton):
+            button.click()
 
     def _toggle_ranking(self, sitting: Sitting) -> None:
         if sitting.turn is not None and len(sitting.turn.shown) > 2:
-            self._is_ranking = not self._is_ranking
-            self._set_groups([])
-            self.bar.light("rank", is_lit=self._is_ranking)
+            self.ranking.toggle()
+            self._show_marks(sitting)
+
+    def _blink(self, is_wanted: bool) -> None:
+        if self._are_pictures:
+            self.pictures.blink(is_wanted)
+            self.bar.set_down({"blink": is_wanted})
 
     def _toggle_difference(self, sitting: Sitting) -> None:
         self.answers.compare(not self.answers.is_comparing)
@@ -252,25 +234,49 @@ class SittingView(QWidget):
 
     def _show_turn(self, opened: Opened) -> None:
         sitting, turn = opened.sitting, opened.sitting.turn
-        self._question.setText(sitting.settings.question)
-        facts = standing(sitting.progress)
-        self._facts.setText(f"settling disagreements   ·   {facts}" if sitting.is_settling else facts)
-        self._set_groups([])
+        self._turn = turn
+        self._blinking.turn_off()
+        self._show_progress(sitting)
         self.note.hide()
-        self._show_aside("" if turn is not None else "done")
         if turn is not None:
-            self.prompt.show_text(conversation(turn.item.prompt))
-            self.answers.show_texts([_text(turn.item, index) for index in turn.shown])
-            self.bar.show_choices(self._keys, answers=len(turn.shown), is_graded=sitting.takes_strength)
+            self._are_pictures = shown_item.are_pictures(turn.item)
+            self.prompt.show_text(shown_item.conversation(turn.item.prompt))
+            self._show_answers(opened, turn)
             self._fit()
+        self.ranking.restart()
+        self._show_aside("" if turn is not None else "done")
         self._show_marks(sitting)
 
+    def _show_progress(self, sitting: Sitting) -> None:
+        self._head.show_progress(sitting.settings.question, sitting.progress, is_settling=sitting.is_settling)
+
+    def _show_answers(self, opened: Opened, turn: Turn) -> None:
+        self.bar.show_choices(
+            self._keys,
+            answers=len(turn.shown),
+            is_graded=opened.sitting.takes_strength,
+            are_pictures=self._are_pictures,
+        )
+        if not self._are_pictures:
+            self.answers.show_texts(shown_item.texts(turn.item, turn.shown))
+            return
+        folder, coming = opened.label_dir.path, opened.sitting.coming
+        ahead = shown_item.pictures(folder, coming.item, coming.shown) if coming is not None else []
+        self.pictures.show_pictures(shown_item.pictures(folder, turn.item, turn.shown), ahead)
+
     def _show_marks(self, sitting: Sitting) -> None:
-        self.bar.set_down("flag", is_down=sitting.is_flagged)
-        self.bar.set_down("note", is_down=bool(sitting.note))
-        self.bar.set_down("difference", is_down=self.answers.is_comparing)
-        self.bar.set_down("markdown", is_down=self.answers.is_markdown)
-        self.bar.set_down("pause", is_down=self._labelling.is_paused)
+        self.bar.set_down(
+            {
+                "flag": sitting.is_flagged,
+                "note": bool(sitting.note),
+                "difference": self.answers.is_comparing,
+                "markdown": self.answers.is_markdown,
+                "blink": self.pictures.is_blinking,
+                "rank": self.ranking.is_on,
+                "pause": self._labelling.is_paused,
+            }
+        )
+        self.bar.offer(WHILE_RANKING, is_offered=self.ranking.is_on)
         rules = sitting.settings.protocol
         self.bar.enable(
             {
@@ -278,6 +284,7 @@ class SittingView(QWidget):
                 "redo": sitting.redoable is not None,
                 "tie": rules.tie,
                 "both_bad": rules.both_bad,
+                "same_place": rules.tie,
             }
         )
 
@@ -293,13 +300,19 @@ class SittingView(QWidget):
         self._dim.start()
         if what == "judged" and judgement.ranking:
             best = {judgement.shown.index(index) for index in judgement.ranking[0]}
-            self.answers.light([place for place in best if place < len(self.answers.cards)])
+            shown = self.pictures if self._are_pictures else self.answers
+            shown.light([place for place in best if place < len(self._cards)])
+
+    def _show_places(self) -> None:
+        for at, shown in enumerate(self._cards):
+            shown.set_mark(self.ranking.draft.word(at))
 
     def _show_aside(self, what: What) -> None:
         """Something in place of the answers, or "" for the answers."""
         if (opened := self._labelling.opened) is not None:
             self.aside.show_what(what, opened)
-            self._stack.setCurrentIndex(1 if what else 0)
+            part = self.aside if what else self.pictures if self._are_pictures else self._texts
+            self._stack.setCurrentWidget(part)
 
     def _fit(self) -> None:
         """The prompt as high as it needs to be; the answers too, so that short ones do not float in a void."""
@@ -307,6 +320,11 @@ class SittingView(QWidget):
         wanted = self.prompt.text_height + 4
         self.prompt.setFixedHeight(max(min(wanted, round(room * PROMPT_SHARE)), 24))
         self.answers.setMaximumHeight(max(self.answers.wanted_height() + theme.SPACE[5], LEAST_ANSWERS, room // 3))
+
+    def keyReleaseEvent(self, event: QKeyEvent) -> None:
+        if QKeySequence(event.key()).toString() == self._keys.get("blink") and not event.isAutoRepeat():
+            self._blinking.release()
+        super().keyReleaseEvent(event)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -321,11 +339,15 @@ class SittingView(QWidget):
 
     def _connect(self) -> None:
         self.bar.asked.connect(self.act)
-        self.answers.chosen.connect(self._choose_card)
-        self.answers.touched.connect(self._labelling.touch)
+        self.ranking.changed.connect(self._show_places)
+        for shown in (self.answers, self.pictures):
+            shown.chosen.connect(self._choose_card)
+            shown.touched.connect(self._labelling.touch)
+        self.pictures.complete.connect(self._failure.hide)
         self.prompt.wheeled.connect(self._scroll_prompt)
         self.note.returnPressed.connect(self._keep_note)
         self._dim.timeout.connect(self.bar.put_out)
+        self._blinking.changed.connect(self._blink)
         self.installEventFilter(self)
 
     def _choose_card(self, place: int) -> None:
@@ -338,22 +360,20 @@ class SittingView(QWidget):
         self.prompt.scroll_to(max(self.prompt.verticalScrollBar().value() - delta, 0))
 
     def _lay_out(self) -> None:
-        head = row(self._question, None, self._facts, self._saved, space=4)
         asked = card()
         inside = column(label("Prompt", "muted"), self.prompt, space=1)
         inside.setContentsMargins(theme.SPACE[5], theme.SPACE[3], theme.SPACE[5], theme.SPACE[1])
         asked.setLayout(inside)
-        pair = QWidget()
-        pair.setLayout(column(self.answers, None, space=0))
-        pair.layout().setStretch(0, 1000)  # type: ignore[union-attr]
-        self._stack.addWidget(pair)
-        self._stack.addWidget(self.aside)
+        self._texts.setLayout(column(self.answers, None, space=0))
+        self._texts.layout().setStretch(0, 1000)  # type: ignore[union-attr]
+        for part in (self._texts, self.pictures, self.aside):
+            self._stack.addWidget(part)
         layout = column(space=3)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(head)
-        for part in (self._failure, asked, self.note):
+        for part in (self._head, self._failure, asked, self.note):
             layout.addWidget(part)
         layout.addWidget(self._stack, 1)
+        layout.addWidget(self.ranking)
         layout.addWidget(self.bar)
         # Two columns of text and no more: on a wide screen the eye should not travel.
         room = QWidget()
@@ -366,11 +386,6 @@ class SittingView(QWidget):
         self.setLayout(outer)
         self._failure.hide()
         self.note.hide()
-
-
-def _text(item: Item, index: int) -> str:
-    candidate: Candidate = item.candidates[index]
-    return candidate.text if candidate.text is not None else f"a picture: {candidate.image}"
 
 
 def _binary(choice: int | None) -> str:
