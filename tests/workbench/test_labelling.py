@@ -182,6 +182,42 @@ def test_a_second_window_on_the_set_reads_and_says_why_it_cannot_judge(
     other.close()
 
 
+def newer(label_dir: LabelDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    label_dir.settings.write_text(label_dir.settings.read_text().replace("version: 1", "version: 2\nshine: true"))
+
+
+def locked_away(label_dir: LabelDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the kernel answers of a folder without the right to write, which it gives to root everywhere."""
+    real = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: real(path, mode) and not (Path(path) == label_dir.path and mode & os.W_OK)
+    )
+
+
+@pytest.mark.parametrize(
+    ("prevented", "why", "remedy"),
+    [
+        (newer, "was made by a newer version of the workbench", "update the workbench"),
+        (locked_away, "cannot be written to", "change its permissions or copy the set"),
+    ],
+)
+def test_what_cannot_be_written_opens_read_only_with_a_reason_and_a_remedy(
+    desk: Desk, label_dir: LabelDir, monkeypatch: pytest.MonkeyPatch, prevented: Any, why: str, remedy: str
+) -> None:
+    prevented(label_dir, monkeypatch)
+    before = label_dir.judgements.read_bytes()
+    labelling = desk.open(label_dir)
+    assert labelling.sitting is not None
+    shown = labelling.sitting.turn
+    assert shown is not None
+    assert not labelling.judge(1)
+    assert not labelling.judge("skip")
+    assert labelling.sitting.turn == shown
+    assert label_dir.judgements.read_bytes() == before
+    assert all(why in sentence and remedy in sentence for sentence in desk.failures)
+    assert len(desk.failures) == 3
+
+
 def test_the_set_is_free_again_once_it_is_left(qtbot: Any, desk: Desk, label_dir: LabelDir) -> None:
     desk.open(label_dir)
     desk.of.close_set()
