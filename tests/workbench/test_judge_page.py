@@ -14,7 +14,7 @@ import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtGui import QKeyEvent, QWheelEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QPushButton, QWidget
 
 from engine.contract import jsonl
 from engine.contract.labels import Candidate, Item, Judgement, LabelDir
@@ -23,7 +23,7 @@ from engine.contract.labels_standing import standing
 from engine.contract.labels_use import LabelUse
 from engine.labelling.export_rows import export_rows
 from tests.workbench.label_sets import item, made
-from tests.workbench.opened import opened
+from tests.workbench.opened import PATIENCE_MS, opened
 from workbench.io import key_file
 from workbench.main_window import MainWindow
 from workbench.views.judge_page import JudgePage
@@ -51,7 +51,7 @@ def window(qtbot: Any, workspace: Path, label_dir: LabelDir) -> Iterator[MainWin
 def sit(qtbot: Any, window: MainWindow, label_dir: LabelDir) -> None:
     window.show_page("judge")
     window.session.labelling.open(label_dir)
-    qtbot.waitUntil(lambda: window.is_judging)
+    qtbot.waitUntil(lambda: window.is_judging, timeout=PATIENCE_MS)
 
 
 def page(window: MainWindow) -> JudgePage:
@@ -393,6 +393,22 @@ def test_more_than_two_answers_are_ranked_digit_by_digit(qtbot: Any, workspace: 
 def places(judgement: Judgement) -> list[list[int]]:
     """The ranking as it stood on the screen."""
     return [[judgement.shown.index(index) for index in group] for group in judgement.ranking]
+
+
+def test_short_answers_in_two_rows_need_no_scrolling_and_no_button_is_cut_while_ranking(
+    qtbot: Any, workspace: Path
+) -> None:
+    answers = tuple(Candidate(text=f"answer {i}, in a few words") for i in range(4))
+    label_dir = made(workspace, "many", [Item(id=f"i{n}", prompt="p", candidates=answers) for n in range(2)])
+    with opened(qtbot, workspace) as window:
+        sit(qtbot, window, label_dir)
+        press(window, Qt.Key.Key_R)
+        qtbot.wait(50)
+        sitting = page(window).sitting
+        assert all(text.text_height <= text.viewport().height() for text in sitting.answers.texts)
+        buttons = [button for button in sitting.bar.findChildren(QPushButton) if button.isVisible()]
+        assert {"Enter   rest last", "=   beside the last"} <= {button.text() for button in buttons}
+        assert all(button.width() >= button.sizeHint().width() for button in buttons)
 
 
 R, SAME, REST = Qt.Key.Key_R, Qt.Key.Key_Equal, Qt.Key.Key_Return

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QApplication, QLabel
 from engine.contract.labels import Candidate, Item, LabelDir
 from engine.contract.labels_log import read_items, read_ledger
 from tests.workbench.label_sets import drawn, made, made_of_pictures
-from tests.workbench.opened import opened
+from tests.workbench.opened import PATIENCE_MS, opened
 from tests.workbench.test_judge_page import meant, page, places, press, said, sit, wheel
 from workbench.io import picture_store
 from workbench.io.background import Background
@@ -47,7 +47,8 @@ def cards(window: MainWindow) -> PictureCards:
 
 def seen(qtbot: Any, window: MainWindow) -> None:
     """Wait until every picture of the pair was read."""
-    qtbot.waitUntil(lambda: all(pane.picture is not None for pane in cards(window).panes if pane.isVisible()))
+    panes = cards(window).panes
+    qtbot.waitUntil(lambda: all(pane.picture is not None for pane in panes if pane.isVisible()), timeout=PATIENCE_MS)
 
 
 def test_pictures_are_judged_with_the_keys_of_texts(qtbot: Any, window: MainWindow, label_dir: LabelDir) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QImage, QImageReader
 
 from workbench.io.background import Background
@@ -21,6 +21,8 @@ MOST_PIXELS = 120_000_000
 MOST_MEMORY = 520
 #: So much is kept beside what is on show; a pair that is larger than this is not joined by the next one.
 KEPT_PIXELS = 40_000_000
+#: The next pair is read once this one was drawn, so that they do not ask for the processor together.
+AHEAD_MS = 30
 #: A level that is smaller than this is not halved again.
 SMALLEST = 256
 
@@ -62,7 +64,7 @@ class PictureStore(QObject):
         self._make_room()
         for path in self._now:
             self._read(path)
-        self._read_ahead()
+        QTimer.singleShot(AHEAD_MS, self, self._read_ahead)
 
     def get(self, path: Path) -> Picture | None:
         """The picture, or what is wrong with it; None while it is being read."""

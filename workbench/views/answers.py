@@ -99,9 +99,11 @@ class Answers(QWidget):
         self.scroll_by(round(pages * self._bar.pageStep()))
 
     def wanted_height(self) -> int:
-        """In pixels, to show all of the longest answer."""
+        """In pixels, to show all of the longest answer in each row."""
         shown = zip(self.cards[: self._shown], self.texts, strict=False)
-        return max((text.text_height + card.extra_height() for card, text in shown), default=0)
+        longest = max((text.text_height + card.extra_height() for card, text in shown), default=0)
+        rows = -(-self._shown // columns_of(self._shown)) if self._shown else 0
+        return rows * longest + (rows - 1) * theme.SPACE[3]
 
     def set_theme(self, colours: Theme) -> None:
         self._colours = colours
