@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from engine.contract.findings import Finding, Measured, Report
 from engine.loop import Material
 from engine.rehearsal.looking import Reading, look
 from engine.rehearsal.step import TooLarge, rehearse
+from engine.rollout.memory import MEBIBYTE, row_bytes, rows_at_once
 
 #: What a run writes beside its checkpoints, whatever the model: events, log, answers.
 RECORDS = 64 * 1024 * 1024
@@ -30,7 +32,7 @@ def examine(parts: Parts, *, budget: float | None) -> Report:
     material = parts.method.material()
     report = look(material, _reading(parts))
     measured, found = (None, []) if report.errors else _tried(parts, material, budget)
-    findings = [*report.findings, *found]
+    findings = [*report.findings, *_of_sampling(parts), *found]
     return report.model_copy(update={"findings": findings, "measured": measured, "writes_bytes": _writes(parts)})
 
 
@@ -92,6 +94,26 @@ def _of_gradient(measured: Measured, material: Material) -> Iterator[Finding]:
     elif measured.grad_norm == 0:
         what = "the gradient of the longest batch is 0, so nothing would be learned"
         yield Finding(level="error", what=what, advice="look at what counts in the loss, and at the loss's settings")
+
+
+def _of_sampling(parts: Parts) -> Iterator[Finding]:
+    """How many answers are written at once, and the memory that this takes at most."""
+    preset: Any = parts.preset
+    how = getattr(preset, "rollout", None)
+    if how is None:
+        return
+    prompt = max(
+        1, min(preset.data.max_length, parts.bench.policy.context or preset.data.max_length) - how.max_new_tokens
+    )
+    mine = -(-preset.training.batch_size // parts.bench.accelerator.num_processes) * how.completions_per_prompt
+    at_once = min(mine, rows_at_once(parts.bench.policy.model, how, prompt))
+    each = row_bytes(parts.bench.policy.model, prompt + how.max_new_tokens)
+    what = f"{mine} answers a step, {at_once} at once: at most {at_once * each / MEBIBYTE:,.0f} MiB for sampling"
+    if each > how.memory * MEBIBYTE:
+        advice = "one answer alone takes more than rollout.memory; lower data.max_length, or allow more"
+        yield Finding(level="warning", what=what, advice=advice, key="rollout.memory")
+    else:
+        yield Finding(level="info", what=what, key="rollout.memory")
 
 
 def _writes(parts: Parts) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from engine.rehearsal import __main__ as check_process
 from engine.rehearsal import step as step_module
 from engine.rehearsal.looking import Reading, look
 from engine.rehearsal.pieces import SHOWN, pieces, seen, spans
+from engine.rehearsal.report import _of_sampling
 from engine.rehearsal.step import TooLarge, rehearse
 from engine.reward_models import RewardScorer
 from tests.engine import running
@@ -489,6 +491,17 @@ def test_a_run_that_samples_its_answers_looks_and_leaves_the_step_to_the_check(t
     assert report.measured is None
     assert report.shown[0].texts[0].sampled == 5
     assert report.shown[0].texts[0].counted == []
+    (memory,) = [finding for finding in report.findings if finding.key == "rollout.memory"]
+    assert (memory.level, memory.what.partition(":")[0]) == ("info", "16 answers a step, 16 at once")
+
+
+def test_memory_that_not_even_one_answer_keeps_to_is_told(tmp_path: Path) -> None:
+    policy = tiny_policy(vocab_size=100_000)  # 16 bytes a word: 1.5 MiB for each answer
+    preset = running.grpo(rollout={"completions_per_prompt": 2, "max_new_tokens": 4, "memory": 1})
+    parts: Any = SimpleNamespace(preset=preset, bench=bench_of(policy, tmp_path))
+    (found,) = _of_sampling(parts)
+    assert found.level == "warning"
+    assert "1 at once" in found.what
 
 
 def test_the_record_of_a_preflight_stays_small(tmp_path: Path) -> None:
