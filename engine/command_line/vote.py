@@ -26,10 +26,11 @@ def vote_command(options: argparse.Namespace) -> int:
     label_dir = label_set_at(options.source, options.workspace)
     if label_dir is None:
         raise PresetError(str(options.source), [Fault((), "", "is not a labelling set", "name labels:<set>")])
-    model, label_set = arguments.model_of(options, options.model), read_set(label_dir)
+    label_set = read_set(label_dir)
     if label_set.kind == "image":
         fault = Fault((), "", "holds pictures, which a language model cannot see", "name a set of texts")
         raise PresetError(str(options.source), [fault])
+    model = arguments.model_of(options, options.model)
     name = options.name or Path(model.path).name
     try:
         log = JudgementLog.open_votes(label_dir, label_set)
