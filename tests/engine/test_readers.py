@@ -1,13 +1,17 @@
 """However a model is read, by its layers, through transformers or from the beginning, its answers are the same."""
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from engine.contract.online_settings import Rollout
+from engine.logprobs import split_head
 from engine.models import Policy
-from engine.rollout import decode, grouped, local
+from engine.rollout import decode, grouped, layers, local
 from engine.rollout.generic import GenericReader, RereadingReader, keeps_a_cache
 from engine.rollout.grouped import GroupedReader, grid_of
 from engine.rollout.layers import Layers, readable_head
@@ -75,6 +79,26 @@ def test_a_model_without_a_cache_of_its_tokens_is_read_from_the_beginning() -> N
     policy = policy_of("mamba", **ODD["mamba"])
     assert not keeps_a_cache(policy.model)
     assert isinstance(local._reader(policy, PROMPTS, 2, 4), RereadingReader)
+
+
+@pytest.mark.real_model
+def test_a_trained_model_that_rounds_badly_at_one_token_is_read_by_its_layers(smollm2_gguf: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(smollm2_gguf.parent, gguf_file=smollm2_gguf.name)
+    assert readable_head(model) is not None
+
+
+def test_a_model_that_computes_otherwise_is_told_by_its_logits() -> None:
+    """The same parts, and norms that forget a tenth of what they are to let through."""
+    model = tiny_model("llama")
+    for layer in model.model.layers:
+        layer.input_layernorm.forward = partial(_nine_tenths, layer.input_layernorm)
+    head = split_head(model)
+    assert head is not None
+    assert not layers._agrees(model, head)
+
+
+def _nine_tenths(norm: Any, hidden: torch.Tensor) -> torch.Tensor:
+    return 0.9 * type(norm).forward(norm, hidden)
 
 
 def test_positions_that_turn_otherwise_in_long_texts_are_left_to_transformers() -> None:
