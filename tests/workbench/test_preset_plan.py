@@ -20,10 +20,10 @@ def test_the_weights_of_a_model_from_scratch_are_those_the_engine_builds(family:
 def test_a_plan_says_work_model_data_and_what_is_kept() -> None:
     parts = plan_of(load_preset(own_presets() / "grpo_smollm2.yaml")).parts
     assert parts == [
-        "24 steps of 2 prompts \N{MULTIPLICATION SIGN} 8 answers",
+        "100 steps of 4 prompts \N{MULTIPLICATION SIGN} 8 answers",
         "SmolLM2-135M-Instruct, LoRA rank 16",
-        "products, 500 rows",
-        "saves every 8 steps",
+        "chain_sum, 2,000 rows",
+        "saves every 20 steps",
     ]
 
 

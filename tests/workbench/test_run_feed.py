@@ -250,7 +250,7 @@ def test_the_answer_of_the_engine_is_a_run_faults_or_a_sentence(
             (1, "", "No space is left.\n"),
         ]
     )
-    monkeypatch.setattr(engine_process, "_engine", lambda *_: next(told))
+    monkeypatch.setattr(engine_process, "_engine", lambda *_, **__: next(told))
     answers = [engine_process.start_run(tmp_path / "a.yaml", tmp_path, tmp_path) for _ in range(3)]
     assert answers[0] == engine_process.Started(Path("/x/runs/1-a"))
     assert isinstance(answers[1], engine_process.Refused)

@@ -40,6 +40,6 @@ def test_what_is_left_over_is_the_same_in_both_texts_and_as_long_as_can_be(one: 
 
 def test_thousands_of_equal_words_take_a_moment() -> None:
     one, other = "a b " * 5000, "b a a " * 5000
-    began = time.perf_counter()
+    began = time.thread_time()
     differences(one, other)
-    assert time.perf_counter() - began < 0.25
+    assert time.thread_time() - began < 0.25

@@ -118,7 +118,7 @@ class ChoiceField(QWidget):
         self._setting, self._choices, self._what = setting, choices, what
         self._buttons: list[QPushButton] = []
         self._list: QComboBox | None = None
-        is_short = sum(len(choice) for choice in choices) <= 28
+        is_short = sum(len(choice) for choice in choices) <= 24
         if 1 < len(choices) <= SIDE_BY_SIDE and is_short:
             self._putside_by_side()
         else:
