@@ -2,6 +2,9 @@
 
 import math
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from engine.contract import events
 from engine.contract.labels_plan import FilePlan, ItemsPlan, PartPlan
@@ -129,6 +132,14 @@ def test_a_run_without_answers_of_its_own_writes_new_ones_to_what_it_held_out() 
     ]
     live = answers_of_run(Path("/runs/1-a"), "a", preset, has_rollouts=True, is_alive=True)
     assert live.parts == [{"kind": "rollouts", "run": "/runs/1-a", "follow": True}]
+
+
+@pytest.mark.parametrize("source", ["labels:tea", {"path": "labels:tea", "rows": 10}], ids=["word", "section"])
+def test_a_run_that_learned_from_judgements_answers_the_prompts_of_its_copy_of_the_set(source: Any) -> None:
+    start = run_against_base(Path("/runs/1-a"), "a", {"model": {"path": "m"}, "data": {"train": source}})
+    prompts = start.parts[0]["prompts"]
+    path = prompts["path"] if isinstance(prompts, dict) else prompts
+    assert path == "/runs/1-a/labels/tea/items.jsonl"
 
 
 def test_a_run_from_random_weights_has_no_base_and_the_form_says_so() -> None:

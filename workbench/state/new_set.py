@@ -154,7 +154,7 @@ def answers_of_run(run: Path, name: str, preset: dict[str, Any], *, has_rollouts
     """What a run wrote; of one that writes nothing while it trains, what its model answers to its own prompts."""
     if has_rollouts:
         return Start(f"{name}-answers", [{"kind": "rollouts", "run": str(run), "follow": is_alive}])
-    return Start(f"{name}-answers", [_written(preset, [{"model": str(run), "answers": 2}])])
+    return Start(f"{name}-answers", [_written(run, preset, [{"model": str(run), "answers": 2}])])
 
 
 def run_against_base(run: Path, name: str, preset: dict[str, Any]) -> Start:
@@ -164,10 +164,10 @@ def run_against_base(run: Path, name: str, preset: dict[str, Any]) -> Start:
     why = f"{name} began from random weights, so there is no base; name another model to compare it with"
     models = ["" if is_lost else base, str(run)]
     writers = [{"model": model, "seed": seed} for seed, model in enumerate(models)]
-    return Start(f"{name}-against-base", [_written(preset, writers)], why if is_lost else "")
+    return Start(f"{name}-against-base", [_written(run, preset, writers)], why if is_lost else "")
 
 
-def _written(preset: dict[str, Any], writers: list[dict[str, Any]]) -> dict[str, Any]:
+def _written(run: Path, preset: dict[str, Any], writers: list[dict[str, Any]]) -> dict[str, Any]:
     """Models on the prompts that a run held out, or else learned from, under its system prompt."""
     data = preset.get("data") or {}
     sources = data.get("eval") or data.get("train") or ""
@@ -175,6 +175,10 @@ def _written(preset: dict[str, Any], writers: list[dict[str, Any]]) -> dict[str,
     if isinstance(source, dict):
         kept = {name: value for name, value in source.items() if name != "weight" and value is not None}
         source = {**kept, "rows": min(source.get("rows") or USUAL_PROMPTS, USUAL_PROMPTS)}
+    path = str(source.get("path", "") if isinstance(source, dict) else source)
+    if path.startswith("labels:"):  # the run keeps a copy of the set, and its items have prompts
+        items = str(run / "labels" / path.removeprefix("labels:") / "items.jsonl")
+        source = {**source, "path": items} if isinstance(source, dict) else items
     more: dict[str, Any] = {"system_prompt": data["system_prompt"]} if data.get("system_prompt") else {}
     if longest := (preset.get("rollout") or {}).get("max_new_tokens"):
         more["max_new_tokens"] = longest
