@@ -98,7 +98,8 @@ def test_a_model_that_computes_otherwise_is_told_by_its_logits() -> None:
 
 
 def _nine_tenths(norm: Any, hidden: torch.Tensor) -> torch.Tensor:
-    return 0.9 * type(norm).forward(norm, hidden)
+    passed: torch.Tensor = type(norm).forward(norm, hidden)
+    return 0.9 * passed
 
 
 def test_positions_that_turn_otherwise_in_long_texts_are_left_to_transformers() -> None:

@@ -237,3 +237,16 @@ def test_ten_thousand_judgements_take_a_moment() -> None:
         quality(items, ledger)
         taken.append(time.process_time() - began)
     assert min(taken) < 0.4  # 0.15 s on an idle machine; this one is shared
+
+
+def test_a_model_is_called_by_the_end_of_its_path_that_tells_it_from_the_others() -> None:
+    names = ["/here/runs/1-a/checkpoints/step-5", "/here/runs/2-b/checkpoints/step-5", "org/model.gguf"]
+    assert list(quality_words.short_names(names).values()) == [
+        "1-a/checkpoints/step-5",
+        "2-b/checkpoints/step-5",
+        "org/model.gguf",
+    ]
+    assert quality_words.short_names(["/here/runs/1-a", "org/model.gguf"]) == {
+        "/here/runs/1-a": "1-a",
+        "org/model.gguf": "model.gguf",
+    }

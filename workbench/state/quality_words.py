@@ -1,6 +1,7 @@
 """What the numbers of a labelling set mean, in sentences that a person can act on."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine.contract.labels import MODEL
@@ -69,14 +70,25 @@ def drift(found: Quality) -> str:
     return f"The last third took {figures.share(found.drift)} of the time of the first: steady."
 
 
+def short_names(models: Sequence[str]) -> dict[str, str]:
+    """What to call each model: as many last parts of its path as tell it from the others."""
+    parts = {model: model.split("/") for model in models}
+    for kept in range(1, max(map(len, parts.values()), default=0) + 1):
+        short = {model: "/".join(words[-kept:]) for model, words in parts.items()}
+        if len(set(short.values())) == len(short):
+            return short
+    return {model: model for model in models}
+
+
 def preferred(found: Comparison) -> str:
     """Which model is better, and what it would take to know."""
     where = "At equal length, " if found.is_at_equal_length else ""
+    short = short_names(found.models)
     if found.rate is not None:
-        return where + comparison.sentence((found.models[0], found.models[1]), found.rate)
+        return where + comparison.sentence((short[found.models[0]], short[found.models[1]]), found.rate)
     first, second = found.board[0], found.board[1]
     gap = "stands clear of" if first.low > second.high else "is not clear of"
-    return f"{where}{first.model} leads and {gap} {second.model}."
+    return f"{where}{short[first.model]} leads and {gap} {short[second.model]}."
 
 
 def how_compared(found: Quality) -> str:
@@ -132,7 +144,7 @@ def _agreeing(found: Agreement, disagreements: int) -> Row:
 
 
 def _voting(found: Voter) -> Row:
-    title = f"{found.name.removeprefix(MODEL)} agrees with people"
+    title = f"{found.name.removeprefix(MODEL).split('/')[-1]} agrees with people"
     ties = f"it called {figures.share(found.ties.value)} of its {figures.count(found.ties.total)} votes a tie"
     if found.alike.total < FEW:
         return Row(title, found.alike, f"too few pairs that both told apart; {ties}", 0.5)

@@ -119,13 +119,14 @@ class QualityPage(QScrollArea):
         self.equal_length.setChecked(found is not None and found.is_at_equal_length)
         self._preferred.setText(quality_words.preferred(found) if found is not None else "")
         places: list[Place] = found.board if found is not None else []
+        short = quality_words.short_names([place.model for place in places])
         self._board.setVisible(bool(places))
         self._board.setRowCount(len(places))
         self._board.setFixedHeight(ROW_HEIGHT * (len(places) + 1) + theme.SPACE[3])
         for at, place in enumerate(places):
             known = f"{figures.signed(place.low, 2)} to {figures.signed(place.high, 2)}"
             interval = known if math.isfinite(place.low) else "too few prompts"
-            cells = (place.model, figures.signed(place.strength, 2), interval, figures.count(place.votes))
+            cells = (short[place.model], figures.signed(place.strength, 2), interval, figures.count(place.votes))
             for column_at, text in enumerate(cells):
                 self._board.set_cell(at, column_at, text)
 
