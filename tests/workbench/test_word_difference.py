@@ -1,6 +1,7 @@
 """Which words differ, and how long it takes to find out."""
 
 import difflib
+import gc
 import time
 
 from hypothesis import given
@@ -40,6 +41,11 @@ def test_what_is_left_over_is_the_same_in_both_texts_and_as_long_as_can_be(one: 
 
 def test_thousands_of_equal_words_take_a_moment() -> None:
     one, other = "a b " * 5000, "b a a " * 5000
-    began = time.thread_time()
-    differences(one, other)
-    assert time.thread_time() - began < 0.25
+    gc.disable()  # to collect what other tests left is no work of this one
+    try:
+        began = time.thread_time()
+        differences(one, other)
+        took = time.thread_time() - began
+    finally:
+        gc.enable()
+    assert took < 0.25
