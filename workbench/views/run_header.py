@@ -16,6 +16,15 @@ from workbench.views.labels import Elided, StateMark, column, label, row, tip
 
 #: The slider's 0…99 as the weight of the smoothed line: finer where it matters, near 1.
 SMOOTHING_STEPS = 99
+#: The menus of two buttons: what a line says, and its command.
+STOPS = {
+    "Stop after this step\tCtrl+.": "run.stop",
+    "Stop now; the work since the last checkpoint is lost\tCtrl+Shift+.": "run.stop_now",
+}
+JUDGES = {
+    "Judge this run's answers\tCtrl+J": "labels.of_run",
+    "Compare it with its base, blind\tCtrl+Shift+J": "labels.against_base",
+}
 
 
 def facts(state: RunState, status: Status, parents: list[str], now: float) -> str:
@@ -68,8 +77,8 @@ class RunHeader(QFrame):
         self._save = self._button("Save now", "run.save", "Ctrl+S")
         self._pause = self._button("Pause", "run.pause", "Ctrl+P")
         self._resume = self._button("Resume", "run.resume", "Ctrl+R")
-        self._stop = self._make_stop()
-        self._judge = self._make_judge()
+        self._stop = self._menu_button("Stop…", STOPS)
+        self._judge = self._menu_button("Judge…", JUDGES)
         self._smoothing = self._make_smoothing()
         self._colours = theme.LIGHT
         self._lay_out()
@@ -114,29 +123,16 @@ class RunHeader(QFrame):
         button.clicked.connect(lambda: self.asked.emit(command))
         return button
 
-    def _make_stop(self) -> QToolButton:
-        stop = QToolButton()
-        stop.setText("Stop…")
-        stop.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        menu = QMenu(stop)
-        after = menu.addAction("Stop after this step\tCtrl+.")
-        now = menu.addAction("Stop now; the work since the last checkpoint is lost\tCtrl+Shift+.")
-        after.triggered.connect(lambda: self.asked.emit("run.stop"))
-        now.triggered.connect(lambda: self.asked.emit("run.stop_now"))
-        stop.setMenu(menu)
-        return stop
-
-    def _make_judge(self) -> QToolButton:
-        judge = QToolButton()
-        judge.setText("Judge…")
-        judge.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        menu = QMenu(judge)
-        own = menu.addAction("Judge this run's answers\tCtrl+J")
-        other = menu.addAction("Compare it with its base, blind\tCtrl+Shift+J")
-        own.triggered.connect(lambda: self.asked.emit("labels.of_run"))
-        other.triggered.connect(lambda: self.asked.emit("labels.against_base"))
-        judge.setMenu(menu)
-        return judge
+    def _menu_button(self, text: str, lines: dict[str, str]) -> QToolButton:
+        """lines: what each line of its menu says, and the command it asks for."""
+        button = QToolButton()
+        button.setText(text)
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(button)
+        for title, command in lines.items():
+            menu.addAction(title).triggered.connect(lambda _=False, command=command: self.asked.emit(command))
+        button.setMenu(menu)
+        return button
 
     def _make_smoothing(self) -> QSlider:
         slider = QSlider(Qt.Orientation.Horizontal)
