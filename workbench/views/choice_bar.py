@@ -51,7 +51,11 @@ class ChoiceBar(QWidget):
             _empty(layout)
         for action, title in self._choices(answers, is_graded=is_graded).items():
             self._scale.addWidget(self._button(action, title), 1)
-        for action, title in {**OTHERWISE, **(RANK if answers > 2 else {})}.items():
+        # Beside the strengths there is room for one; in the row below, it would cut words in the smallest window.
+        for action, title in OTHERWISE.items():
+            place = self._scale if answers == 2 and action == "both_bad" else self._rest
+            place.addWidget(self._button(action, title))
+        for action, title in (RANK if answers > 2 else {}).items():
             self._rest.addWidget(self._button(action, title))
         self._rest.addStretch(1)
         looks = OF_PICTURES if are_pictures else OF_TEXTS if answers > 2 else {**OF_TWO_TEXTS, **OF_TEXTS}
