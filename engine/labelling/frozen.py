@@ -1,11 +1,14 @@
 """A run keeps what it learned from: the judgements that stood when it started, whatever is said later.
 
 RUN_DIR/labels/<set>/set.yaml, guideline.md, items.jsonl, judgements.jsonl   what was used, as a set of its own
+                     images/                                                 the pictures of those items
                      train-0.jsonl                                           the rows that the first source gives
 """
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -25,6 +28,7 @@ from engine.contract.labels_log import (
 from engine.contract.labels_use import SCHEME, LabelUse
 from engine.contract.preset import Preset
 from engine.contract.run_dir import RunDir, read_json, write_json
+from engine.labelling import pictures
 from engine.labelling.rows import Learned, learn
 
 
@@ -47,8 +51,13 @@ def find_set(source: settings.Source, labels: Path) -> LabelDir:
     return known[name]
 
 
-def learned(source: settings.Source, labels: Path, method: str) -> Learned:
-    """The rows that the source gives `method` now, of which there is one at least. Raises LabelsError."""
+def learned(
+    source: settings.Source, labels: Path, method: str, why_no_picture: Callable[[Path, str], str] = pictures.why_gone
+) -> Learned:
+    """The rows that the source gives `method` now, of which there is one at least. Raises LabelsError.
+
+    why_no_picture: looks at a picture, given the set's folder and its path there; see `pictures`.
+    """
     label_dir = find_set(source, labels)
     try:
         use = LabelUse.model_validate(source.options)
@@ -60,7 +69,8 @@ def learned(source: settings.Source, labels: Path, method: str) -> Learned:
     except ValueError as error:  # PresetError, or a damaged item; both say where
         problem, _, remedy = " ".join(str(error).split()).partition("; ")
         raise LabelsError(problem, remedy) from error
-    found = learn(items, read_ledger(label_dir)[0].settled(), method, use)
+    settled = read_ledger(label_dir)[0].settled()
+    found = learn(items, settled, method, use, partial(why_no_picture, label_dir.path))
     if found.rows:
         found.rows = found.rows[: source.rows]
         return found
@@ -73,7 +83,7 @@ def freeze(run: RunDir, preset: Preset, labels: Path) -> None:
     """Copy what the preset uses of labelling sets into the new run, with their hashes. Raises LabelsError, OSError."""
     notes = {}
     for which, number, source in _label_sources(preset):
-        label_dir, found = find_set(source, labels), learned(source, labels, preset.method)
+        label_dir, found = find_set(source, labels), learned(source, labels, preset.method, pictures.why_not)
         copy = LabelDir(_copies(run) / label_dir.path.name)
         if not copy.path.exists():
             _copy(label_dir, copy)
@@ -123,3 +133,7 @@ def _copy(label_dir: LabelDir, copy: LabelDir) -> None:
     copy.path.parent.mkdir(exist_ok=True)
     lines = "".join(f"{judgement.model_dump_json()}\n" for judgement in settled)
     create_set(copy.path, made, items, guideline=read_guideline(label_dir), judgements=lines)
+    for name in {one.image for item in items for one in item.candidates if one.image is not None}:
+        if not pictures.why_gone(label_dir.path, name):
+            (copy.path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(label_dir.path / name, copy.path / name)

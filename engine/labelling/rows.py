@@ -2,18 +2,25 @@
 
 A comparison becomes a pair; a ranking of K answers all K(K-1)/2 of its pairs, or, for a reward model, one row that
 keeps them together: pairs of one prompt spread over an epoch overfit (Ouyang et al. 2022, arXiv:2203.02155, sec. 3.5).
+
+Methods of images get {prompt, class, chosen, rejected, strength, group}: the pictures as paths within the set, class
+None of a model that has none, strength None of a tie, and a group that pairs of the same prompt and noise share, by
+which they are held out together.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.contract.labels import Item, Judgement
+from engine.contract.labels import Candidate, Item, Judgement
 from engine.contract.labels_standing import pairs
 from engine.contract.labels_use import LabelUse, is_used
+from engine.labelling.items import identity
 
 Row = dict[str, Any]
 
+#: Methods that learn from pictures; all others learn from texts.
+OF_PICTURES = frozenset({"diffusion_dpo", "image_reward_model"})
 #: A method's name for who wants every judgement as a ranking, of two answers too.
 RANKING = "ranking"
 #: Strength -> margin. Touvron et al. 2023, arXiv:2307.09288, table 27, without its fourth grade, which is our tie.
@@ -33,12 +40,22 @@ class Learned:
         return ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
 
 
-def learn(items: Sequence[Item], judgements: Sequence[Judgement], method: str, use: LabelUse) -> Learned:
-    """The rows of all judgements that count, for `method`. judgements: the settled ones, see `Ledger.settled`."""
+def learn(
+    items: Sequence[Item],
+    judgements: Sequence[Judgement],
+    method: str,
+    use: LabelUse,
+    why_no_picture: Callable[[str], str] = lambda name: "",
+) -> Learned:
+    """The rows of all judgements that count, for `method`. judgements: the settled ones, see `Ledger.settled`.
+
+    why_no_picture: why the picture of that name is not to be learned from; empty if it is.
+    """
     known = {item.id: item for item in items}
     found = Learned()
     for judgement in judgements:
         why = _why_not(known.get(judgement.item), judgement, use)
+        why = why or _of_another_kind(known[judgement.item], method, why_no_picture)
         rows = [] if why else list(_rows(known[judgement.item], judgement, method, use))
         if rows:
             found.rows += rows
@@ -57,11 +74,18 @@ def _why_not(item: Item | None, judgement: Judgement, use: LabelUse) -> str:
         return "of gold items"
     if judgement.outcome == "skipped":
         return "skipped"
-    if any(candidate.text is None for candidate in item.candidates):
-        return "of images"
     if not is_used(judgement, use):
         return "flagged" if judgement.flagged and not use.flagged else "by others"
     return ""
+
+
+def _of_another_kind(item: Item, method: str, why_no_picture: Callable[[str], str]) -> str:
+    """Why an item is nothing for the method, which learns from texts or from pictures; empty if it is something."""
+    has_pictures = any(candidate.text is None for candidate in item.candidates)
+    if has_pictures != (method in OF_PICTURES):
+        return "of images" if has_pictures else "of texts"
+    names = [candidate.image for candidate in item.candidates if candidate.image is not None]
+    return next(filter(None, map(why_no_picture, names)), "")
 
 
 def _without_rows(judgement: Judgement) -> str:
@@ -69,7 +93,9 @@ def _without_rows(judgement: Judgement) -> str:
 
 
 def _rows(item: Item, judgement: Judgement, method: str, use: LabelUse) -> Iterator[Row]:
-    if method == "kto":
+    if method in OF_PICTURES:
+        yield from _picture_pairs(item, judgement, use)
+    elif method == "kto":
         yield from _unpaired(item, judgement)
     elif method == "sft":
         best = judgement.ranking[0] if judgement.ranking and not judgement.is_tie else ()
@@ -88,6 +114,33 @@ def _pairs(item: Item, judgement: Judgement, use: LabelUse) -> Iterator[Row]:
         row = {"prompt": item.prompt, "chosen": answer_of(item, better), "rejected": answer_of(item, worse)}
         strength = None if (better, worse) in soft else judgement.strength
         yield row if strength is None or use.margin == "none" else row | {"margin": MARGINS[use.margin][strength]}
+
+
+def _picture_pairs(item: Item, judgement: Judgement, use: LabelUse) -> Iterator[Row]:
+    soft = _tied(judgement) if use.ties == "soft" else []
+    for better, worse in [*pairs(judgement), *soft]:
+        yield {
+            "prompt": item.prompt,
+            "class": _record(item.candidates[better]).get("label"),
+            "chosen": item.candidates[better].image,
+            "rejected": item.candidates[worse].image,
+            "strength": None if (better, worse) in soft else judgement.strength,
+            "group": noise_group(item),
+        }
+
+
+def noise_group(item: Item) -> str:
+    """The same for pairs of one prompt that began as the same noise; of pictures from elsewhere, for each pair."""
+    noises = [(_record(one).get("seed"), _record(one).get("index")) for one in item.candidates]
+    if any(seed is None for seed, _ in noises):
+        return identity(item.prompt, [one.image for one in item.candidates])
+    return identity(item.prompt, sorted(set(noises)))
+
+
+def _record(candidate: Candidate) -> dict[str, Any]:
+    """What is known of how it was drawn, see `image_record`."""
+    record = candidate.origin.get("record")
+    return record if isinstance(record, dict) else {}
 
 
 def _tied(judgement: Judgement) -> list[tuple[int, int]]:
