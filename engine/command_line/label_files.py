@@ -26,6 +26,9 @@ def add_export_options(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--held-out", type=float, default=0.0, metavar="SHARE", help="share of the prompts that go into a test split"
     )
+    group.add_argument(
+        "--pictures", default="embedded", choices=["embedded", "files"], help="of pick_a_pic: in the table or beside it"
+    )
     group.add_argument("--ties", default="drop", choices=["drop", "soft"], help="leave ties out, or write both ways")
     group.add_argument("--margin", default="small", choices=["none", "small", "large"], help="what a strength asks")
     group.add_argument("--check", action="store_true", help="show the first rows and how many; writes nothing")
@@ -57,6 +60,7 @@ def export_labels(options: argparse.Namespace, label_dir: LabelDir) -> int:
         style=options.style,
         file="parquet" if options.parquet else "jsonl",
         held_out=options.held_out,
+        pictures=options.pictures,
         use=LabelUse(ties=options.ties, margin=options.margin),
     )
     if options.check:
@@ -77,7 +81,8 @@ def add_import(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--format",
         default="auto",
-        help="preference (also implicit, conversational, HH, OpenRLHF), kto, ranking, argilla; usually told by columns",
+        help="preference (also implicit, conversational, HH, OpenRLHF), kto, ranking, argilla, pick_a_pic; usually told"
+        " by columns",
     )
     command.add_argument("--question", help="what people were asked")
     command.add_argument("--check", action="store_true", help="show the first rows and how many; writes nothing")
@@ -104,10 +109,12 @@ def import_command(options: argparse.Namespace) -> int:
     if options.check:
         return _tell(look(options.source.resolve(), options.format), options)
     label_dir.path.parent.mkdir(parents=True, exist_ok=True)
-    items, judgements = import_set(options.source.resolve(), label_dir, new, format=options.format)
+    items, judgements, left_out = import_set(options.source.resolve(), label_dir, new, format=options.format)
     if options.json:
-        terminal.say_json({"set": str(label_dir.path), "items": items, "judgements": judgements})
+        terminal.say_json({"set": str(label_dir.path), "items": items, "judgements": judgements, "left_out": left_out})
     else:
+        if left_out:
+            terminal.say(f"left out: {left_out}")
         terminal.say(f"{label_dir.path} has {items} items and {judgements} judgements")
     return 0
 
@@ -118,6 +125,8 @@ def _tell(plan: FilePlan, options: argparse.Namespace) -> int:
         terminal.say_json(plan.model_dump(mode="json"))
         return 0
     counts = ", ".join(f"{count} {name}" for name, count in plan.counts.items())
+    if plan.left_out:
+        terminal.say(f"left out: {plan.left_out}")
     terminal.say(f"{plan.format}: {counts}; the first:")
     for row in plan.first:
         terminal.say(json.dumps(row, ensure_ascii=False))

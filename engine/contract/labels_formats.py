@@ -7,8 +7,10 @@ from pydantic import BaseModel
 from engine.contract.labels import LabelSet
 from engine.contract.settings import STRICT, setting
 
-ExportFormat = Literal["preference", "implicit", "kto", "ranking", "hh", "openrlhf", "argilla", "native"]
-ImportFormat = Literal["auto", "preference", "kto", "ranking", "argilla"]
+ExportFormat = Literal["preference", "implicit", "kto", "ranking", "hh", "openrlhf", "argilla", "pick_a_pic", "native"]
+ImportFormat = Literal["auto", "preference", "kto", "ranking", "argilla", "pick_a_pic"]
+#: Where an exported picture is: its bytes in the table, or a file that the table names.
+Pictures = Literal["embedded", "files"]
 
 #: How a set is called and what is asked, declared once in `LabelSet`.
 NAME: Any = LabelSet.model_fields["name"]
@@ -23,6 +25,7 @@ EXPORTS: dict[str, str] = {
     "hh": "chosen and rejected as transcripts, as HH-RLHF has them",
     "openrlhf": "prompt, chosen, rejected and margin, for OpenRLHF",
     "argilla": "records with a ranking question, for argilla 2",
+    "pick_a_pic": "pictures in Pick-a-Pic's columns: jpg_0, jpg_1, label_0, caption, for Diffusion-DPO's trainers",
     "native": "the set itself, with all that was ever said in it",
 }
 
@@ -36,6 +39,7 @@ class Export(BaseModel, **STRICT):
         "as-is", "prompts and answers as they are, as text, or as messages", main=True
     )
     file: Literal["jsonl", "parquet"] = setting("jsonl", "JSON Lines, or Parquet", main=True)
+    pictures: Pictures = setting("embedded", "of pick_a_pic: pictures within the table, or in files beside it")
     held_out: float = setting(0.0, "share of the prompts that go into a test split; 0 = none", main=True, ge=0, lt=1)
     ties: Literal["drop", "soft"] = setting("drop", "leave ties out, or write them both ways round")
     margin: Literal["none", "small", "large"] = setting(

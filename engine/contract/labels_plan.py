@@ -43,10 +43,14 @@ class ItemsPlan(BaseModel, frozen=True):
 
 
 class FilePlan(BaseModel, frozen=True):
-    """What an import would read or an export write. counts: rows or records by what they are."""
+    """What an import would read or an export write. counts: rows or records by what they are.
+
+    left_out: rows that cannot be used, and why.
+    """
 
     format: str
     counts: dict[str, int]
+    left_out: str = ""
     first: list[dict[str, JsonValue]] = []
 
 

@@ -4,15 +4,18 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from engine.contract.faults import Fault, PresetError, one_of
-from engine.contract.labels import Judgement, LabelDir
+from engine.contract.labels import Item, Judgement, LabelDir
+from engine.contract.labels_formats import Pictures
 from engine.contract.labels_log import fingerprint, read_guideline, read_items, read_ledger, read_set
 from engine.contract.labels_plan import FIRST_ROWS, FilePlan, shortened
 from engine.contract.labels_use import LabelUse
 from engine.data.split import is_held_out
+from engine.labelling import pick_a_pic
 from engine.labelling.export_rows import FORMATS, Style, export_rows
 from engine.labelling.label_card import card
 from engine.labelling.rows import Row
@@ -29,6 +32,7 @@ class Wish:
     style: Style = "as-is"
     file: FileKind = "jsonl"
     held_out: float = 0.0
+    pictures: Pictures = "embedded"
     seed: int = 0
     use: LabelUse = field(default_factory=LabelUse)
 
@@ -74,10 +78,10 @@ def look(label_dir: LabelDir, dest: Path | None, wish: Wish) -> FilePlan:
 
 
 def _faults_of(wish: Wish) -> list[Fault]:
-    known = [NATIVE, *FORMATS]
+    known = [NATIVE, pick_a_pic.NAME, *FORMATS]
     if wish.format not in known:
         return [Fault(("--format",), wish.format, "is not a format of a labelling set", one_of(wish.format, known))]
-    styles = ["as-is", *(FORMATS[wish.format].styles if wish.format != NATIVE else ())]
+    styles = ["as-is", *(FORMATS[wish.format].styles if wish.format in FORMATS else ())]
     if wish.style in styles:
         return []
     return [Fault(("--style",), wish.style, f"is no style of {wish.format}", one_of(wish.style, styles))]
@@ -100,6 +104,10 @@ def _native(label_dir: LabelDir, dest: Path) -> dict[str, int]:
 def _rows(label_dir: LabelDir, dest: Path, wish: Wish) -> dict[str, int]:
     """Raises PresetError if the set has nothing to write."""
     splits = _splits(label_dir, wish)
+    if wish.format == pick_a_pic.NAME:
+        as_text = wish.file == "jsonl"
+        place = partial(pick_a_pic.placed, embedded=wish.pictures == "embedded", as_text=as_text)
+        splits = {name: place(found, label_dir.path, dest) for name, found in splits.items()}
     files = {name: _write(found, dest, name, wish) for name, found in splits.items()}
     text = card(
         read_set(label_dir), read_items(label_dir), read_ledger(label_dir)[0], files=files, format=wish.format,
@@ -113,7 +121,7 @@ def _splits(label_dir: LabelDir, wish: Wish) -> dict[str, list[Row]]:
     """The rows of each split. Raises PresetError if one would be empty."""
     items = read_items(label_dir)
     settled: Sequence[Judgement] = read_ledger(label_dir)[0].settled()
-    rows = export_rows(wish.format, items, settled, wish.use, wish.style)
+    rows = _rows_of(wish, items, settled)
     splits = _split(rows, wish)
     if not all(splits.values()):
         empty = next(name for name, found in splits.items() if not found)
@@ -124,6 +132,12 @@ def _splits(label_dir: LabelDir, wish: Wish) -> dict[str, list[Row]]:
             str(label_dir.path), [Fault(("--format",), "", problem, "judge more, or choose another format")]
         )
     return splits
+
+
+def _rows_of(wish: Wish, items: Sequence[Item], settled: Sequence[Judgement]) -> list[Row]:
+    if wish.format == pick_a_pic.NAME:
+        return pick_a_pic.export_rows(items, settled, wish.use)
+    return export_rows(wish.format, items, settled, wish.use, wish.style)
 
 
 def _split(rows: list[Row], wish: Wish) -> dict[str, list[Row]]:

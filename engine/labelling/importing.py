@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -15,6 +15,7 @@ from engine.contract.labels_plan import FIRST_ROWS, FilePlan, shortened
 from engine.data.formats import canonical
 from engine.data.rows import UnusableRow
 from engine.data.sources import DataError, Row, load_rows
+from engine.labelling import importing_pictures, pick_a_pic
 from engine.labelling.items import answer_text, as_prompt, grouped, identity
 
 #: What can be read besides the folder of a set. `preference` is also what is implicit, conversational, HH or OpenRLHF.
@@ -23,14 +24,25 @@ FORMATS = tuple(name for name in get_args(ImportFormat) if name != "auto")
 Read = tuple[Item, list[Judgement]]
 
 
-def import_set(source: Path, label_dir: LabelDir, new: LabelSet, *, format: str = "auto") -> tuple[int, int]:
-    """Make a new set out of a file, or of the folder of a set. Returns items and judgements.
+class Imported(NamedTuple):
+    """What a new set has. left_out: which rows of the file could not be used and why, in words."""
+
+    items: int
+    judgements: int
+    left_out: str = ""
+
+
+def import_set(source: Path, label_dir: LabelDir, new: LabelSet, *, format: str = "auto") -> Imported:
+    """Make a new set out of a file, or of the folder of a set.
 
     Raises PresetError with the row, and the columns it has, if they are not those of the format; OSError.
     """
     if LabelDir(source).settings.is_file():
         return _import_native(LabelDir(source), label_dir, new)
-    return _make(label_dir, new, _read_file(source, format).found, "")
+    rows, form = _rows_of(source, format)
+    if form == pick_a_pic.NAME:
+        return Imported(*importing_pictures.import_rows(rows, source, label_dir, new))
+    return _make(label_dir, new, _read_texts(rows, form, source), "")
 
 
 def look(source: Path, format: str = "auto") -> FilePlan:
@@ -40,7 +52,10 @@ def look(source: Path, format: str = "auto") -> FilePlan:
         standing = read_ledger(LabelDir(source))[0].standing()
         first = [shortened(item.model_dump(include={"prompt", "candidates"})) for item in items[:FIRST_ROWS]]
         return FilePlan(format="native", counts={"items": len(items), "judgements": len(standing)}, first=first)
-    rows, form, found = _read_file(source, format)
+    rows, form = _rows_of(source, format)
+    if form == pick_a_pic.NAME:
+        return importing_pictures.look(rows, source)
+    found = _read_texts(rows, form, source)
     counts = {
         "rows": len(rows),
         "items": len({item.id for item, _ in found}),
@@ -49,29 +64,36 @@ def look(source: Path, format: str = "auto") -> FilePlan:
     return FilePlan(format=form, counts=counts, first=[shortened(row) for row in rows[:FIRST_ROWS]])
 
 
-class _File(NamedTuple):
-    rows: Sequence[Row]
-    format: str
-    found: list[Read]
-
-
-def _read_file(source: Path, format: str) -> _File:
-    """Raises PresetError."""
+def _rows_of(source: Path, format: str) -> tuple[list[Row], str]:
+    """The rows of the file and their format. Raises PresetError."""
     if format not in ("auto", *FORMATS):
         raise PresetError(str(source), [Fault(("--format",), format, "cannot be read", one_of(format, list(FORMATS)))])
     try:
         rows = list(load_rows([settings.Source(path=str(source))]).rows)
-        form = _recognise(rows[0]) if format == "auto" else format
-        return _File(rows, form, list(_read(rows, form, source.name)))
-    except (DataError, UnusableRow) as error:
-        problem, _, remedy = str(error).partition("; ")
-        raise PresetError(str(source), [Fault((), "", problem, remedy or REMEDY)]) from error
+    except DataError as error:
+        raise _refused(source, error) from error
+    return rows, _recognise(rows[0]) if format == "auto" else format
+
+
+def _read_texts(rows: list[Row], form: str, source: Path) -> list[Read]:
+    """Raises PresetError."""
+    try:
+        return list(_read(rows, form, source.name))
+    except UnusableRow as error:
+        raise _refused(source, error) from error
+
+
+def _refused(source: Path, error: ValueError) -> PresetError:
+    problem, _, remedy = str(error).partition("; ")
+    return PresetError(str(source), [Fault((), "", problem, remedy or REMEDY)])
 
 
 REMEDY = f"rename its columns, or name the format: {', '.join(FORMATS)}"
 
 
 def _recognise(row: Row) -> str:
+    if pick_a_pic.is_one(row):
+        return pick_a_pic.NAME
     if "fields" in row and "responses" in row:
         return "argilla"
     if "label" in row or "kto_tag" in row:
@@ -79,7 +101,7 @@ def _recognise(row: Row) -> str:
     return "preference" if "chosen" in row and "rejected" in row else "ranking" if "ranks" in row else "preference"
 
 
-def _make(label_dir: LabelDir, new: LabelSet, found: Iterable[Read], guideline: str) -> tuple[int, int]:
+def _make(label_dir: LabelDir, new: LabelSet, found: Iterable[Read], guideline: str) -> Imported:
     items: dict[str, Item] = {}
     judgements: list[Judgement] = []
     for item, said in found:
@@ -87,10 +109,10 @@ def _make(label_dir: LabelDir, new: LabelSet, found: Iterable[Read], guideline: 
         judgements += said
     lines = "".join(f"{judgement.model_dump_json()}\n" for judgement in judgements)
     create_set(label_dir.path, new, items.values(), guideline=guideline, judgements=lines)
-    return len(items), len(judgements)
+    return Imported(len(items), len(judgements))
 
 
-def _import_native(source: LabelDir, label_dir: LabelDir, new: LabelSet) -> tuple[int, int]:
+def _import_native(source: LabelDir, label_dir: LabelDir, new: LabelSet) -> Imported:
     """The set itself under its new name, with all that was ever said in it. Raises PresetError, OSError."""
     made = read_set(source).model_copy(update={"name": new.name})
     items = _items_of(source)
@@ -98,7 +120,7 @@ def _import_native(source: LabelDir, label_dir: LabelDir, new: LabelSet) -> tupl
     whole = b"".join(lines[: lines.rfind(b"\n") + 1] for lines in said).decode("utf-8", "replace")
     images = source.path / "images"
     create_set(label_dir.path, made, items, guideline=read_guideline(source), judgements=whole, images=images)
-    return len(items), len(read_ledger(label_dir)[0].standing())
+    return Imported(len(items), len(read_ledger(label_dir)[0].standing()))
 
 
 def _items_of(source: LabelDir) -> list[Item]:

@@ -39,7 +39,8 @@ def said_of_file(plan: FilePlan) -> str:
         _of(number, name.removesuffix("s")) if name.endswith("s") else f"{count(number)} {name}"
         for name, number in plan.counts.items()
     ]
-    return f"{plan.format}: {', '.join(counts)}"
+    told = f"{plan.format}: {', '.join(counts)}"
+    return f"{told}; {plan.left_out}" if plan.left_out else told
 
 
 def _of_part(part: PartPlan) -> str:
