@@ -1,4 +1,7 @@
-"""Two processes that share each batch learn what one would, through the launcher that a user's run goes through."""
+"""Two processes that share each batch learn what one would.
+
+One test types the command, so the launcher is in it; the others fork both from a process that has imported torch.
+"""
 
 import json
 import os
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from engine import several
 from engine.contract import commands, events
 from engine.contract.preset import Preset, preset_text
 from engine.contract.run_dir import RunDir
@@ -43,13 +47,29 @@ def command_line(folder: Path, preset: Preset, *more: str) -> Iterator["tuple[su
         process.communicate()
 
 
-def with_two(folder: Path, preset: Preset) -> RunDir:
-    """The run in two processes, from beginning to end."""
+def typed_with_two(folder: Path, preset: Preset) -> RunDir:
+    """The run in two processes, from beginning to end, as a person starts it."""
     with command_line(folder, preset, "--set", "training.processes=2") as (process, run):
         said, _ = process.communicate(timeout=180)
         assert process.returncode == running.FINISHED, said + running.log_of(run)
     assert running.of_kind(run, events.RunStarted)[0].processes == 2
     return run
+
+
+def with_two(folder: Path, preset: Preset) -> RunDir:
+    """The run in two processes, from beginning to end."""
+    training = preset.training.model_copy(update={"processes": 2})
+    run = running.new_run(folder / "run", preset.model_copy(update={"training": training}))
+    lives = [running.begin(run, take_place, rank, str(folder / "meeting")) for rank in range(2)]
+    assert [running.end_of(life) for life in lives] == [running.FINISHED] * 2, running.log_of(run)
+    assert running.of_kind(run, events.RunStarted)[0].processes == 2
+    return run
+
+
+def take_place(rank: int, meeting: str) -> None:
+    """Make this process one of two, as `several` tells those that it starts."""
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, several.MEETING: meeting}
+    os.environ.update({name: str(value) for name, value in place.items()})
 
 
 def uneven(folder: Path, **sections: Any) -> dict[str, Any]:
@@ -68,7 +88,7 @@ def assert_same_curve(found: RunDir, wanted: RunDir, names: list[str]) -> None:
 
 def test_two_processes_give_the_sft_curve_of_one_and_only_the_first_writes(tmp_path: Path) -> None:
     preset = running.sft(**uneven(tmp_path, training={"micro_batch_size": 3, "eval_every": 3}))
-    one, two = running.done(tmp_path / "one", preset), with_two(tmp_path, preset)
+    one, two = running.done(tmp_path / "one", preset), typed_with_two(tmp_path, preset)
     same = ["loss", "grad_norm", "entropy", "mean_token_accuracy", "num_tokens", "learning_rate"]
     assert_same_curve(two, one, same)
     measured = [[e.values["eval_loss"] for e in running.of_kind(run, events.Evaluation)] for run in (two, one)]
