@@ -1,28 +1,24 @@
 """The parts of a run, put together from its preset: accelerator, policy, data, optimiser, method."""
 
 import contextlib
-import errno
 import os
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from torch import nn
 
-from engine import checkpoint, random_state
+from engine import checkpoint
 from engine.allocator import keep_freed_memory
-from engine.contract import events
-from engine.contract.preset import PpoPreset, Preset, RewardModelPreset
+from engine.contract.preset import PpoPreset, Preset, RewardModelPreset, TextPreset, model_of
 from engine.contract.run_dir import RunDir, read_json
+from engine.contract.settings import Optimizer, Training
 from engine.control import CommandFile
 from engine.data.chat import ChatEncoder
 from engine.data.sources import Table, load_rows, load_split
-from engine.early_stopping import Best
 from engine.logprobs import Rows, TokenScorer
 from engine.loop import Control, Method, Progress
 from engine.methods import METHODS, NEEDS_REFERENCE
@@ -32,6 +28,7 @@ from engine.models import MERGED_BASE, Policy, choose_device, choose_dtype, load
 from engine.reporting import Reporter
 from engine.reward_models import RewardScorer, load_reward_model
 from engine.rollout.local import LocalRollout
+from engine.saving import Keeper, put_final
 from engine.several import MEETING
 from engine.threads import calibrate
 from engine.value_models import CRITIC, ActorCritic, OwnCritic, load_critic
@@ -46,100 +43,65 @@ class Parts:
     """Everything a run is made of."""
 
     run: RunDir
-    preset: Preset
+    preset: TextPreset
     bench: Bench
     method: Method
     optimizer: Any
     threads: int
 
+    @property
+    def scorer(self) -> nn.Module:
+        """What learns, as accelerate wrapped it."""
+        return self.bench.scorer
+
     def save(self, progress: Progress, reporter: Reporter) -> None:
         """Write a checkpoint; a full disk costs the checkpoint, not the run."""
-        accelerator, policy = self.bench.accelerator, self.bench.policy
-        mine = [random_state.own()]
-        random = gather_object(mine) if accelerator.num_processes > 1 else mine
-        if not accelerator.is_main_process:
-            return
-        training = checkpoint.training_state(
-            progress.step,
-            self.optimizer.optimizer,
-            random=random,
-            tokens=progress.tokens,
-            threads=self.threads,
-            skipped=progress.skipped,
-            best=progress.best,
-            method=self.method.memory() if self.method.memory else None,
-        )
-        try:
-            path = checkpoint.save(
-                self.run,
-                progress.step,
-                model=policy.model,
-                tokenizer=policy.tokenizer,
-                training=training,
-                beside=self._save_critic,
-            )
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            free = shutil.disk_usage(self.run.path).free
-            what = f"no room for the checkpoint of step {progress.step}: {free / 1e6:.0f} MB are free; the run goes on"
-            reporter.notice("error", what, "free some space, then press Save now")
-            return
-        checkpoint.keep_newest(self.run, self.preset.training.keep_checkpoints, best=progress.best.step)
-        relative = path.relative_to(self.run.path).as_posix()
-        reporter.event(events.Checkpoint(step=progress.step, time=time.time(), path=relative))
+        self._keeper.save(progress, reporter, self._write)
 
     def restore(self, path: Path) -> Progress:
         """Go back to where a checkpoint was made."""
         self._restore_models(path)
-        rank = self.bench.accelerator.process_index
-        numbers = checkpoint.restore_training(path, self.optimizer.optimizer, rank=rank)
-        if self.method.recall and numbers.get("method") is not None:
-            self.method.recall(numbers["method"])
-        best = Best(*numbers.get("best", ()))
-        return Progress(numbers["step"], numbers["tokens"], skipped=numbers.get("skipped", 0), best=best)
+        return self._keeper.restore(path)
 
     def finish(self, reporter: Reporter, progress: Progress) -> None:
         """Put the trained model, or its best weights where they were looked for, into final/, with a card; whole."""
         if not self.bench.accelerator.is_main_process:
             return
-        if progress.best.step not in (0, progress.step):
-            self._take_best(reporter, progress.best.step)
-        staging = self.run.path / ".tmp-final"
-        shutil.rmtree(staging, ignore_errors=True)
-        policy = self.bench.policy
-        checkpoint.save_model(policy.model, policy.tokenizer, staging)
-        (staging / "README.md").write_text(model_card(self.run, self.preset), "utf-8")
-        checkpoint.put_in_place(staging, self.run.final)
+        if best := self._keeper.best_checkpoint(reporter, progress):
+            self._restore_models(best)
+        put_final(self.run, self._write_final)
         if self.bench.critic is not None:  # apart, so that final/ stays what any library opens
             staging = self.run.path / ".tmp-critic"
             shutil.rmtree(staging, ignore_errors=True)
             self.bench.critic.save(staging, whole=True)
             checkpoint.put_in_place(staging, self.run.path / CRITIC)
 
-    def _save_critic(self, folder: Path) -> None:
+    @property
+    def _keeper(self) -> Keeper:
+        training, accelerator = self.preset.training, self.bench.accelerator
+        return Keeper(self.run, training, accelerator, self.optimizer, self.method, self.threads)
+
+    def _write(self, folder: Path) -> None:
+        checkpoint.save_model(self.bench.policy.model, self.bench.policy.tokenizer, folder)
         if self.bench.critic is not None:
             self.bench.critic.save(folder / CRITIC, whole=False)
+
+    def _write_final(self, folder: Path) -> None:
+        checkpoint.save_model(self.bench.policy.model, self.bench.policy.tokenizer, folder)
+        (folder / "README.md").write_text(model_card(self.run, self.preset), "utf-8")
 
     def _restore_models(self, path: Path) -> None:
         checkpoint.restore_model(path, self.bench.policy.model, has_adapter=self.bench.policy.has_adapter)
         if self.bench.critic is not None:
             self.bench.critic.restore(path / CRITIC)
 
-    def _take_best(self, reporter: Reporter, step: int) -> None:
-        path = self.run.checkpoint(step)
-        if checkpoint.is_whole(path):
-            self._restore_models(path)
-            return
-        what = f"the best checkpoint, {path.name}, is damaged or gone; final/ holds the last weights instead"
-        reporter.notice("warning", what, "pick another from checkpoints/, or train again")
-
 
 def accelerator_of(preset: Preset) -> Accelerator:
     """Placement and mixed precision, by accelerate. Raises ModelError if the device is not there."""
     keep_freed_memory()
-    device = choose_device(preset.model.device)
-    dtype = choose_dtype(preset.model.dtype, device)
+    section = model_of(preset)
+    device = choose_device("auto" if section is None else section.device)
+    dtype = choose_dtype("auto" if section is None else section.dtype, device)
     precision = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(dtype, "no")
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
@@ -168,10 +130,10 @@ def control_of(run: RunDir, reporter: Reporter, accelerator: Accelerator, offset
     return control
 
 
-def assemble(run: RunDir, preset: Preset, accelerator: Accelerator, reporter: Reporter, control: Control) -> Parts:
+def assemble(run: RunDir, preset: TextPreset, accelerator: Accelerator, reporter: Reporter, control: Control) -> Parts:
     """Load model and data, and build the method. Raises ModelError, DataError, TaskError, RewardError."""
     device = accelerator.device
-    known = _known_threads(run, preset) if device.type == "cpu" else None
+    known = known_threads(run, preset.training) if device.type == "cpu" else None
     if known is not None:
         torch.set_num_threads(known)
     reporter.phase("loading the model")
@@ -205,7 +167,7 @@ def assemble(run: RunDir, preset: Preset, accelerator: Accelerator, reporter: Re
     return Parts(run, preset, bench, METHODS[preset.method](preset, bench), optimizer, torch.get_num_threads())
 
 
-def _tables(preset: Preset, reporter: Reporter, control: Control) -> tuple[Table, Table | None]:
+def _tables(preset: TextPreset, reporter: Reporter, control: Control) -> tuple[Table, Table | None]:
     """What trains and what is held out; of the rows in the files that cannot be used, one notice."""
 
     def breathe() -> None:
@@ -228,7 +190,7 @@ def _tables(preset: Preset, reporter: Reporter, control: Control) -> tuple[Table
 
 
 def _model_of(
-    run: RunDir, preset: Preset, device: torch.device
+    run: RunDir, preset: TextPreset, device: torch.device
 ) -> tuple[Policy, TokenScorer | RewardScorer | ActorCritic]:
     """What is trained, and what scores with it: tokens, for PPO with a critic beside, or for a reward model texts."""
     base, dtype = run.path / MERGED_BASE, choose_dtype(preset.model.dtype, device)
@@ -250,35 +212,36 @@ def _model_of(
     return policy, actor
 
 
-def optimizer_of(preset: Preset, model: nn.Module, critic: nn.Module | None = None) -> torch.optim.Optimizer:
+def optimizer_of(preset: TextPreset, model: nn.Module, critic: nn.Module | None = None) -> torch.optim.Optimizer:
     """AdamW over what is trained; biases and norms do not decay. critic: learns beside it, at a rate of its own."""
-    groups = _groups(preset, model)
+    groups = groups_of(preset.optimizer, model)
     if critic is not None and isinstance(preset, PpoPreset):
         rate, own = preset.optimizer.learning_rate, preset.ppo.critic_learning_rate
         scale = own / rate if own and rate else 1.0
         groups = [{**group, "rests_until": preset.ppo.critic_warmup} for group in groups]
-        groups += [{**group, "lr_scale": scale} for group in _groups(preset, critic)]
+        groups += [{**group, "lr_scale": scale} for group in groups_of(preset.optimizer, critic)]
     return torch.optim.AdamW(groups, lr=preset.optimizer.learning_rate, fused=True)
 
 
-def _groups(preset: Preset, model: nn.Module) -> list[dict[str, Any]]:
+def groups_of(settings: Optimizer, model: nn.Module) -> list[dict[str, Any]]:
+    """What of a model is trained, and what of that decays: matrices do, biases and norms do not."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
-        {"params": [p for p in trained if p.dim() >= 2], "weight_decay": preset.optimizer.weight_decay},
+        {"params": [p for p in trained if p.dim() >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
 
 
-def _known_threads(run: RunDir, preset: Preset) -> int | None:
+def known_threads(run: RunDir, training: Training) -> int | None:
     """As many as the preset says, or as an earlier life used (other sums would round otherwise), or None."""
-    if preset.training.threads != "auto":
-        return preset.training.threads
+    if training.threads != "auto":
+        return training.threads
     earlier = read_json(run.environment).get("threads")
     return earlier if isinstance(earlier, int) else None
 
 
-def _measure_threads(preset: Preset, scorer: nn.Module, reporter: Reporter) -> None:
+def _measure_threads(preset: TextPreset, scorer: nn.Module, reporter: Reporter) -> None:
     """Compute with as many threads as are fastest now."""
     reporter.phase("measuring threads")
     ids = torch.arange(64).view(2, 32)

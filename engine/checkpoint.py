@@ -39,7 +39,18 @@ def save(
 ) -> Path:
     """Write the checkpoint of `step` and return where it is. training: what `training_state` gave.
 
-    beside: puts into the folder what belongs to it besides.
+    beside: puts into the folder what belongs to it besides. Raises OSError as `save_with`.
+    """
+
+    def write(folder: Path) -> None:
+        save_model(model, tokenizer, folder)
+        beside(folder)
+
+    return save_with(run, step, write, training=training)
+
+
+def save_with(run: RunDir, step: int, write: Callable[[Path], None], *, training: dict[str, Any]) -> Path:
+    """As `save`, where `write` puts the model into the folder.
 
     Raises OSError, for one when the disk is full; then nothing of it stays.
     """
@@ -48,9 +59,8 @@ def save(
     shutil.rmtree(staging, ignore_errors=True)
     try:
         staging.mkdir(parents=True)
-        save_model(model, tokenizer, staging)
         with _os_errors():
-            beside(staging)
+            write(staging)
         (staging / TRAINING).mkdir()
         with _os_errors():
             save_file(training["tensors"], str(staging / TRAINING / "state.safetensors"))
@@ -140,12 +150,17 @@ def training_state(
     return {"tensors": tensors, "numbers": {"step": step, "optimizer": scalars, **numbers}}
 
 
+def training_tensors(checkpoint: Path) -> dict[str, Tensor]:
+    """All tensors that were saved besides the model."""
+    return load_file(str(checkpoint / TRAINING / "state.safetensors"))
+
+
 def restore_training(checkpoint: Path, optimizer: torch.optim.Optimizer, *, rank: int = 0) -> dict[str, Any]:
     """Put optimiser and random state back as they were; returns the numbers that were saved with them.
 
     A process that was not there when the checkpoint was made keeps the random state it has.
     """
-    tensors = load_file(str(checkpoint / TRAINING / "state.safetensors"))
+    tensors = training_tensors(checkpoint)
     numbers: dict[str, Any] = json.loads((checkpoint / TRAINING / "state.json").read_text("utf-8"))
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in numbers["optimizer"].items():

@@ -12,18 +12,29 @@ from typing import Any
 import psutil
 import torch
 
-from engine.contract.preset import Preset
+from engine.contract.preset import Preset, model_of, sources_of
 from engine.contract.run_dir import is_run_dir
 
-PACKAGES = ("plumbline-workbench", "torch", "transformers", "tokenizers", "peft", "accelerate", "datasets", "numpy")
+PACKAGES = (
+    "plumbline-workbench",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "peft",
+    "accelerate",
+    "diffusers",
+    "datasets",
+    "numpy",
+)
 #: Larger files are known by size and time alone: hashing them would hold up the start.
 HASH_AT_MOST = 256 * 1024 * 1024
 
 
 def describe(preset: Preset, *, threads: int, processes: int, device: torch.device) -> dict[str, Any]:
     """What environment.json says."""
-    sources = [*preset.data.train, *(preset.data.eval or [])]
-    model = Path(preset.model.path)
+    sources = [*sources_of(preset, "train"), *sources_of(preset, "eval")]
+    section = model_of(preset)
+    model = None if section is None else Path(section.path)
     return {
         "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "platform": platform.platform(),
@@ -37,8 +48,8 @@ def describe(preset: Preset, *, threads: int, processes: int, device: torch.devi
         "command": [Path(sys.executable).name, *sys.argv],
         "revision": _revision(),
         "data": {source.path: fingerprint(Path(source.path)) for source in sources},
-        "model": {preset.model.path: fingerprint(model)},
-        "parents": [str(model)] if model.is_dir() and is_run_dir(model) else [],
+        "model": {} if model is None else {str(model): fingerprint(model)},
+        "parents": [str(model)] if model is not None and model.is_dir() and is_run_dir(model) else [],
     }
 
 

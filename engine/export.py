@@ -13,8 +13,10 @@ from safetensors.torch import save_file
 from engine.adapters import merged
 from engine.checkpoint import MANIFEST, TRAINING, is_whole, newest_whole, put_in_place, save_model
 from engine.contract import settings
+from engine.contract.image_presets import ImagePreset
 from engine.contract.preset import load_preset
 from engine.contract.run_dir import RunDir
+from engine.image_card import image_card
 from engine.model_card import model_card
 from engine.models import ModelError, adapter_on_its_base, gives_scores, model_of_run
 from engine.reward_models import reward_adapter
@@ -39,7 +41,11 @@ def export_run(run: RunDir, dest: Path, *, form: Form, dtype: str, step: int | N
             _copy(source, staging)
         if dtype != "auto":
             _cast(staging, getattr(torch, dtype))
-        card = model_card(run, load_preset(run.preset), is_adapter=form == "adapter", step=at)
+        preset = load_preset(run.preset)
+        if isinstance(preset, ImagePreset):
+            card = image_card(run, preset, step=at)
+        else:
+            card = model_card(run, preset, is_adapter=form == "adapter", step=at)
         (staging / "README.md").write_text(card, "utf-8")
         put_in_place(staging, dest)
     except BaseException:
@@ -80,7 +86,7 @@ def _merge(source: Path, staging: Path, *, trust_remote_code: bool) -> None:
 
 def _cast(folder: Path, dtype: torch.dtype) -> None:
     """Every floating tensor in the folder as `dtype`, and the configuration says so."""
-    for file in folder.glob("*.safetensors"):
+    for file in folder.rglob("*.safetensors"):
         with safe_open(str(file), framework="pt") as opened:
             about = opened.metadata()
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no dict

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engine.contract.faults import PresetError
-from engine.contract.preset import load_preset
+from engine.contract.preset import load_preset, model_of, sources_of
 from engine.contract.run_dir import RunDir, is_run_dir
 
 
@@ -31,7 +31,8 @@ def ancestors(run: RunDir) -> list[Ancestor]:
             preset = load_preset(here.preset)
         except PresetError:
             break
-        model = preset.model.path
-        found.append(Ancestor(here, preset.method, [source.path for source in preset.data.train], model))
+        section = model_of(preset)
+        model = "" if section is None else section.path
+        found.append(Ancestor(here, preset.method, [s.path for s in sources_of(preset, "train")], model))
         here = run_of(Path(model)) if Path(model).is_absolute() else None
     return found

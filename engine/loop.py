@@ -49,6 +49,11 @@ class Material:
     by_token: bool = True
 
 
+def nothing_to_read() -> Material:
+    """Of a method that does not learn from tokens."""
+    return Material((), lambda places: Update((), 0, {}))
+
+
 @dataclass(frozen=True)
 class Method:
     """A method of training is two functions, a third that measures, and what it learns from.
@@ -61,7 +66,7 @@ class Method:
     batches: Callable[[int], Iterator[Update]]
     loss: Callable[[Any], tuple[Tensor, Values]]
     measure: Callable[[int], dict[str, float]]
-    material: Callable[[], Material]
+    material: Callable[[], Material] = nothing_to_read
     memory: Callable[[], dict[str, float]] | None = None
     recall: Callable[[dict[str, float]], None] | None = None
 

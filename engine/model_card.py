@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from engine.contract import metrics
-from engine.contract.preset import Preset, preset_text
+from engine.contract.preset import TextPreset, preset_text
 from engine.contract.run_dir import RunDir, read_json
 from engine.contract.status import summarise
 from engine.lineage import ancestors
@@ -42,7 +42,7 @@ HOW_IT_SCORES = (
 )
 
 
-def model_card(run: RunDir, preset: Preset, *, is_adapter: bool | None = None, step: int | None = None) -> str:
+def model_card(run: RunDir, preset: TextPreset, *, is_adapter: bool | None = None, step: int | None = None) -> str:
     """A model card in the hub's form: YAML front matter, then Markdown.
 
     is_adapter: whether the weights beside it are an adapter alone; without it, whether the run trained one.
@@ -62,7 +62,7 @@ def model_card(run: RunDir, preset: Preset, *, is_adapter: bool | None = None, s
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-def _front_matter(preset: Preset, *, is_adapter: bool) -> list[str]:
+def _front_matter(preset: TextPreset, *, is_adapter: bool) -> list[str]:
     began_with = preset.model.path
     on_hub = bool(HUB_ID.match(began_with)) and not looks_like_a_path(began_with) and began_with != "scratch"
     relation = "adapter" if is_adapter else "finetune"
@@ -73,11 +73,11 @@ def _front_matter(preset: Preset, *, is_adapter: bool) -> list[str]:
     return ["---", *about, *base, "---"]
 
 
-def _title(run: RunDir, preset: Preset) -> str:
+def _title(run: RunDir, preset: TextPreset) -> str:
     return f"{run.name}, a reward model" if preset.method == "reward_model" else run.name
 
 
-def _summary(run: RunDir, preset: Preset, *, is_adapter: bool, step: int | None) -> str:
+def _summary(run: RunDir, preset: TextPreset, *, is_adapter: bool, step: int | None) -> str:
     adapter = preset.model.adapter
     what = f"trained from `{preset.model.path}`"
     if adapter is not None:
@@ -88,7 +88,7 @@ def _summary(run: RunDir, preset: Preset, *, is_adapter: bool, step: int | None)
     return f"This is {what}, by {method} on {data}, {steps} steps of {preset.training.batch_size}."
 
 
-def _how_to_open(preset: Preset, *, is_adapter: bool) -> list[str]:
+def _how_to_open(preset: TextPreset, *, is_adapter: bool) -> list[str]:
     if preset.method == "reward_model":
         return [*_python(*(SCORING_ADAPTER if is_adapter else SCORING)), "", HOW_IT_SCORES]
     if not is_adapter:
@@ -110,7 +110,7 @@ def _python(*lines: str) -> list[str]:
     return ["```python", *lines, "```"]
 
 
-def _figures(run: RunDir, preset: Preset, step: int | None) -> list[str]:
+def _figures(run: RunDir, preset: TextPreset, step: int | None) -> list[str]:
     summary = summarise(run)
     if step is not None and step != summary.step:
         return []  # they are those of the last step, not of this model
@@ -146,7 +146,7 @@ def _parents(run: RunDir) -> list[str]:
     return ["## Where it comes from, newest first", "", *told, f"{len(chain) + 1}. `{chain[-1].began_with}`"]
 
 
-def _data(run: RunDir, preset: Preset) -> list[str]:
+def _data(run: RunDir, preset: TextPreset) -> list[str]:
     """Each source with what tells whether it is still the same."""
     prints = read_json(run.environment).get("data", {})
     held_out = {source.path for source in preset.data.eval or []}

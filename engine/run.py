@@ -8,8 +8,9 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from engine.contract import events
 from engine.contract.preset import Preset, load_preset
@@ -48,6 +49,17 @@ def main(arguments: list[str] | None = None) -> int:
     return FINISHED if reason == "finished" else STOPPED
 
 
+class Stage(NamedTuple):
+    """A run about to go. parts: of text or of images; they have the same names where it matters here."""
+
+    run: RunDir
+    preset: Any
+    parts: Any
+    examine: Callable[..., Any]
+    reporter: Reporter
+    control: Any
+
+
 def _run(run: RunDir, preset: Preset, reporter: Reporter, *, commands_from: int) -> Literal["finished", "stopped"]:
     """Returns how it ended: finished or stopped."""
     reporter.phase("starting PyTorch")
@@ -55,7 +67,9 @@ def _run(run: RunDir, preset: Preset, reporter: Reporter, *, commands_from: int)
     from accelerate.utils import set_seed
 
     from engine import assembly, checkpoint
-    from engine.loop import Progress, StopNow, train
+    from engine.loop import StopNow
+    from engine.rehearsal.wiring import wiring_of
+    from engine.work import Work
 
     accelerator = assembly.accelerator_of(preset)
     set_seed(preset.seed, device_specific=True)  # each process drops out neurons of its own
@@ -65,67 +79,85 @@ def _run(run: RunDir, preset: Preset, reporter: Reporter, *, commands_from: int)
     _tell_damage(run, found, reporter)
     control = assembly.control_of(run, reporter, accelerator, commands_from)
     try:
-        parts = assembly.assemble(run, preset, accelerator, reporter, control)
-        progress = Progress()
-        if found is not None:
-            progress = parts.restore(found)
-            reporter.event(events.Resumed(time=time.time(), from_step=progress.step))
-        elif run.events.stat().st_size and _has_steps(run):
-            reporter.event(events.Resumed(time=time.time(), from_step=0))
-        if found is None:
-            _look_first(parts, reporter)
-        _tell_start(run, preset, parts, accelerator, reporter)
-        finished = train(
-            parts.method,
-            scorer=parts.bench.scorer,
-            optimizer=parts.optimizer,
-            accelerator=accelerator,
-            settings=preset.optimizer,
-            steps=preset.training.steps,
-            progress=progress,
-            reporter=reporter,
-            control=control,
-            save=lambda now: parts.save(now, reporter),
-            checkpoint_every=preset.training.checkpoint_every,
-            on_nan=preset.training.on_nan,
-            early_stopping=preset.training.early_stopping,
-        )
+        wiring = wiring_of(preset)
+        parts = wiring.assemble(run, preset, accelerator, reporter, control)
+        stage = Stage(run, preset, parts, wiring.examine, reporter, control)
+        finished = (_work if isinstance(parts.method, Work) else _learn)(stage, found)
     except StopNow:
         return "stopped"
-    if finished:
-        reporter.phase("saving the model")
-        parts.finish(reporter, progress)
     accelerator.end_training()
     return "finished" if finished else "stopped"
 
 
-def _look_first(parts: Any, reporter: Reporter) -> None:
+def _learn(stage: Stage, found: Path | None) -> bool:
+    """Train, and keep the model that comes of it. Returns False if asked to stop; raises StopNow."""
+    from engine.loop import Progress, train
+
+    run, preset, parts, examine, reporter, control = stage
+    progress = Progress() if found is None else parts.restore(found)
+    if found is not None or _has_steps(run):
+        reporter.event(events.Resumed(time=time.time(), from_step=progress.step))
+    if found is None:
+        _look_first(parts, examine, reporter)
+    _tell_start(run, preset, parts, preset.training.steps, reporter)
+    finished = train(
+        parts.method,
+        scorer=parts.scorer,
+        optimizer=parts.optimizer,
+        accelerator=parts.bench.accelerator,
+        settings=preset.optimizer,
+        steps=preset.training.steps,
+        progress=progress,
+        reporter=reporter,
+        control=control,
+        save=lambda now: parts.save(now, reporter),
+        checkpoint_every=preset.training.checkpoint_every,
+        on_nan=preset.training.on_nan,
+        early_stopping=preset.training.early_stopping,
+    )
+    if finished:
+        reporter.phase("saving the model")
+        parts.finish(reporter, progress)
+    return finished
+
+
+def _work(stage: Stage, found: Path | None) -> bool:
+    """Do what is to be done without learning, which keeps no checkpoints. Otherwise as `_learn`."""
+    from engine.work import perform
+
+    run, preset, parts, _, reporter, control = stage
+    if _has_steps(run):
+        reporter.event(events.Resumed(time=time.time(), from_step=parts.method.done))
+    _tell_start(run, preset, parts, parts.method.steps, reporter)
+    return perform(parts.method, reporter, control)
+
+
+def _look_first(parts: Any, examine: Callable[..., Any], reporter: Reporter) -> None:
     """Put on the record what the data looks like to the model. Raises Refused if nothing would be learned."""
-    from engine.rehearsal.report import examine, refuse_errors
+    from engine.rehearsal.findings import refuse_errors
 
     report = examine(parts, budget=REHEARSAL_SECONDS)
     reporter.event(events.Preflight(time=time.time(), report=report))
     refuse_errors(report)
 
 
-def _tell_start(run: RunDir, preset: Preset, parts: Any, accelerator: Any, reporter: Reporter) -> None:
+def _tell_start(run: RunDir, preset: Preset, parts: Any, steps: int, reporter: Reporter) -> None:
     from engine import environment
 
+    accelerator = parts.bench.accelerator
     processes = accelerator.num_processes
     if accelerator.is_main_process:
         described = environment.describe(preset, threads=parts.threads, processes=processes, device=accelerator.device)
         write_json(run.environment, read_json(run.environment) | described)
-    reporter.event(
-        events.RunStarted(time=time.time(), method=preset.method, steps=preset.training.steps, processes=processes)
-    )
+    reporter.event(events.RunStarted(time=time.time(), method=preset.method, steps=steps, processes=processes))
     reporter.phase("first step")
 
 
 def _has_steps(run: RunDir) -> bool:
-    """Whether an earlier life got as far as a step, without a checkpoint to go on from."""
+    """Whether an earlier life got as far as a step."""
     from engine.contract.jsonl import follow
 
-    return any(b'"kind":"step"' in line for line in follow(run.events))
+    return bool(run.events.stat().st_size) and any(b'"kind":"step"' in line for line in follow(run.events))
 
 
 def _tell_damage(run: RunDir, found: Path | None, reporter: Reporter) -> None:

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 
 from engine.assembly import optimizer_of
 from engine.contract import events
-from engine.contract.preset import Preset
+from engine.contract.preset import TextPreset
 from engine.contract.run_dir import RunDir
 from engine.data.batching import pad_rows
 from engine.data.byte_tokenizer import byte_tokenizer
@@ -167,7 +167,7 @@ class Untouched:
 
 
 def run_steps(
-    preset: Preset, policy: Policy, folder: Path, rows: Sequence[Row] | Table, critic: Critic | None = None
+    preset: TextPreset, policy: Policy, folder: Path, rows: Sequence[Row] | Table, critic: Critic | None = None
 ) -> list[events.Step]:
     """The steps of a run, by the parts that make it."""
     scores = RewardScorer if preset.method == "reward_model" else TokenScorer

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engine.contract import online_settings, settings
 from engine.contract.faults import Fault, PresetError
-from engine.contract.preset import load_preset
+from engine.contract.preset import load_text_preset
 from engine.contract.run_dir import RunDir, is_run_dir
 from engine.starting.preflight import device_faults, model_problems
 from engine.starting.resolution import APPLICATION, Places, resolve_model, resolve_source
@@ -148,7 +148,7 @@ def system_prompt_of(options: argparse.Namespace, model: settings.Model) -> str 
     if options.system is not None:
         return options.system or None
     run = Path(model.path)
-    return load_preset(RunDir(run).preset).data.system_prompt if is_run_dir(run) else None
+    return load_text_preset(RunDir(run).preset).data.system_prompt if is_run_dir(run) else None
 
 
 def source_of(options: argparse.Namespace, given: str, *, rows: int | None = None) -> settings.Source:

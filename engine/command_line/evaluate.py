@@ -12,7 +12,7 @@ from engine.command_line.heavy import heavy
 from engine.command_line.progress import Progress
 from engine.contract import faults, online_settings, settings
 from engine.contract.faults import Fault, PresetError
-from engine.contract.preset import load_preset
+from engine.contract.preset import load_text_preset
 from engine.contract.run_dir import RunDir, is_run_dir
 from engine.contract.strict_yaml import YamlError, load_yaml
 from engine.starting.resolution import resolve_named
@@ -103,7 +103,7 @@ def _sources(options: argparse.Namespace, model: settings.Model) -> list[setting
     """Raises PresetError."""
     if options.data:
         return [_source(options, given) for given in options.data]
-    preset = load_preset(RunDir(Path(model.path)).preset) if is_run_dir(Path(model.path)) else None
+    preset = load_text_preset(RunDir(Path(model.path)).preset) if is_run_dir(Path(model.path)) else None
     if preset is None or preset.data.eval is None:
         why = "there is no data" if preset is None else "the run's preset has no data.eval"
         raise PresetError(options.model, [Fault((), "", why, "give --data")])
@@ -138,14 +138,14 @@ def _rewards(options: argparse.Namespace, model: settings.Model) -> list[online_
     given: str | None = options.reward
     if given is None:
         run = Path(model.path)
-        return list(getattr(load_preset(RunDir(run).preset), "rewards", [])) if is_run_dir(run) else []
+        return list(getattr(load_text_preset(RunDir(run).preset), "rewards", [])) if is_run_dir(run) else []
     if given.startswith("["):
         return _rewards_written(given)
     path = Path(given)
     file = RunDir(path).preset if is_run_dir(path) else path
     if not file.is_file():
         raise PresetError("--reward", [Fault((), given, "is no file", "name a preset, a run, or write [{kind: …}]")])
-    found = list(getattr(load_preset(file), "rewards", []))
+    found = list(getattr(load_text_preset(file), "rewards", []))
     if not found:
         raise PresetError("--reward", [Fault((), given, "has no rewards", "name a preset of grpo or ppo")])
     return found

@@ -12,7 +12,7 @@ from engine.command_line import arguments
 from engine.command_line.answer_file import AnswerFile
 from engine.command_line.progress import Progress
 from engine.contract import online_settings, settings
-from engine.contract.preset import RewardModelPreset, load_preset
+from engine.contract.preset import RewardModelPreset, load_text_preset
 from engine.contract.run_dir import RunDir, is_run_dir
 from engine.data.chat import ChatEncoder
 from engine.data.sources import DataError, Row, Table, load_rows
@@ -103,7 +103,7 @@ def _of_reward_model(task: Task, model: settings.Model, outcome: Outcome) -> Non
 def _own_settings(model: settings.Model) -> settings.RewardModel:
     """What its loss counts: as the run's preset has it, else as usual."""
     run = Path(model.path)
-    preset = load_preset(RunDir(run).preset) if is_run_dir(run) else None
+    preset = load_text_preset(RunDir(run).preset) if is_run_dir(run) else None
     return preset.reward_model if isinstance(preset, RewardModelPreset) else settings.RewardModel()
 
 
@@ -186,7 +186,7 @@ def _to_answer(task: Task, found: Material) -> Table | None:
 def _has_adapter(model: settings.Model) -> bool:
     path = Path(model.path)
     if is_run_dir(path):
-        return load_preset(RunDir(path).preset).model.adapter is not None
+        return load_text_preset(RunDir(path).preset).model.adapter is not None
     return (path / "adapter_config.json").is_file()
 
 

@@ -8,8 +8,10 @@ from engine.command_line import terminal
 from engine.command_line.arguments import whole
 from engine.command_line.heavy import heavy
 from engine.contract.faults import Fault, PresetError, one_of
+from engine.contract.image_presets import ImagePreset
 from engine.contract.preset import Preset, load_preset
 from engine.contract.run_dir import RunDir
+from engine.contract.settings import Adapter
 
 #: What a run can be exported as.
 FORMATS = ("full", "adapter", "merged")
@@ -33,7 +35,7 @@ def export_model(options: argparse.Namespace) -> int:
     """Raises PresetError before anything is written, OSError."""
     run = RunDir(options.source.resolve())
     preset = load_preset(run.preset)
-    form = options.format or ("full" if preset.model.adapter is None else "adapter")
+    form = options.format or ("full" if _adapter_of(preset) is None else "adapter")
     faults = [*_faults_of_form(form, preset), *_faults_of_run(run, options.step)]
     if fault := _fault_of_dest(options.dest, force=options.force):
         faults.append(fault)
@@ -55,8 +57,12 @@ def _in_words(form: str) -> str:
     return {"full": "in full", "adapter": "the adapter alone", "merged": "its adapter merged into it"}[form]
 
 
+def _adapter_of(preset: Preset) -> Adapter | None:
+    return None if isinstance(preset, ImagePreset) else preset.model.adapter
+
+
 def _faults_of_form(form: str, preset: Preset) -> list[Fault]:
-    adapter = preset.model.adapter
+    adapter = _adapter_of(preset)
     if form not in FORMATS:
         return [Fault(("--format",), form, "is not a format of a run", one_of(form, list(FORMATS)))]
     if adapter is None and form != "full":

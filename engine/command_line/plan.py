@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from engine.contract.image_presets import ImagePreset
+from engine.contract.preset import model_of, training_of
 from engine.starting import estimates, preflight
 from engine.starting.launch import Prepared
 
@@ -9,6 +11,8 @@ from engine.starting.launch import Prepared
 def as_lines(prepared: Prepared) -> list[str]:
     """The plan for a person."""
     preset, survey = prepared.preset, prepared.survey
+    if isinstance(preset, ImagePreset):
+        return _lines_of_images(prepared, preset)
     adapter = preset.model.adapter
     weights = "all weights" if adapter is None else adapter.described
     size = "" if survey.parameters is None else f", {estimates.count(survey.parameters)} parameters"
@@ -27,17 +31,29 @@ def as_lines(prepared: Prepared) -> list[str]:
     return lines
 
 
+def _lines_of_images(prepared: Prepared, preset: ImagePreset) -> list[str]:
+    survey, model, training = prepared.survey, model_of(preset), training_of(preset)
+    size = "" if survey.parameters is None else f", {estimates.count(survey.parameters)} parameters"
+    lines = [f"method      {preset.method}, run name {prepared.name}"]
+    if model is not None:
+        lines.append(f"model       {model.path}{size}; on {_device(model.device)}")
+    lines += [f"data        {counted.source.path}" for counted in survey.train]
+    lines += [f"held out    {counted.source.path}" for counted in survey.held_out]
+    if training is not None:
+        lines.append(f"training    {training.steps} steps of {training.batch_size}")
+    return [*lines, f"writes      {_where(prepared)}, up to {estimates.megabytes(survey.writes)}"]
+
+
 def as_json(prepared: Prepared) -> dict[str, Any]:
     """The plan for a script, with the whole preset as it would be frozen."""
-    survey = prepared.survey
+    survey, training = prepared.survey, training_of(prepared.preset)
     return {
         "name": prepared.name,
         "method": prepared.preset.method,
         "parameters": survey.parameters,
         "train": [_source_as_json(counted) for counted in survey.train],
         "eval": [_source_as_json(counted) for counted in survey.held_out],
-        "steps": prepared.preset.training.steps,
-        "batch_size": prepared.preset.training.batch_size,
+        **({} if training is None else {"steps": training.steps, "batch_size": training.batch_size}),
         "writes_to": _where(prepared),
         "writes_bytes": survey.writes,
         "preset": prepared.preset.model_dump(mode="json"),
@@ -64,11 +80,12 @@ def _epochs(prepared: Prepared) -> str:
     """How often each row is seen, where all rows were counted: those held out are not, and weights give each source
     its own pace."""
     preset, train = prepared.preset, prepared.survey.train
+    assert not isinstance(preset, ImagePreset)  # noqa: S101 - those have lines of their own
     counts = [counted.rows for counted in train]
     if not counts or any(count is None for count in counts):
         return ""
     kept = [(count or 0) * (1 - preset.data.eval_share) for count in counts]
-    weights = [float(counted.source.weight or 0) for counted in train]
+    weights = [float(getattr(counted.source, "weight", None) or 0) for counted in train]
     taken = preset.training.steps * preset.training.batch_size
     if not any(weights):
         return f", {taken / max(1.0, sum(kept)):.2g} times through the data"

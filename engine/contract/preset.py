@@ -3,19 +3,18 @@
 Each method has a class that lists its sections; the section named like the method holds what is its own.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from engine.contract import crossed, faults, online_settings, settings
+from engine.contract import crossed, crossed_images, faults, image_settings, online_settings, settings
 from engine.contract.faults import Fault, PresetError
-from engine.contract.settings import STRICT, setting
+from engine.contract.image_presets import IMAGE_PRESETS, ImagePreset
+from engine.contract.settings import NAME, SEED, STRICT, setting
 from engine.contract.strict_yaml import YamlError, dump_yaml, load_yaml
-
-NAME = setting(None, "what the run is called; letters, digits, - and _", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
-SEED = setting(0, "start of every random choice; the same seed gives the same run", ge=0, lt=2**32)
 
 
 class SftPreset(BaseModel, **STRICT):
@@ -125,7 +124,7 @@ class PpoPreset(BaseModel, **STRICT):
     ppo: online_settings.Ppo = online_settings.Ppo()
 
 
-Preset = (
+TextPreset = (
     SftPreset
     | RewardModelPreset
     | DpoPreset
@@ -136,6 +135,8 @@ Preset = (
     | GrpoPreset
     | PpoPreset
 )
+Preset = TextPreset | ImagePreset
+AnySource = settings.Source | image_settings.ImageSource
 
 #: The class behind each value of `method:`.
 PRESETS: dict[str, type[Preset]] = {
@@ -148,6 +149,7 @@ PRESETS: dict[str, type[Preset]] = {
     "cpo": CpoPreset,
     "grpo": GrpoPreset,
     "ppo": PpoPreset,
+    **IMAGE_PRESETS,
 }
 
 
@@ -193,8 +195,8 @@ def check(data: dict[str, Any]) -> tuple[Preset | None, list[Fault]]:
         preset = model.model_validate(data)
     except ValidationError as error:
         return None, faults.from_validation(error, model, data)
-    crossed = list(_crossed(preset))
-    return (None if crossed else preset), crossed
+    found = list(crossed_images.of_images(preset) if isinstance(preset, ImagePreset) else _crossed(preset))
+    return (None if found else preset), found
 
 
 def load_preset(path: Path, overrides: list[str] | None = None) -> Preset:
@@ -206,6 +208,15 @@ def load_preset(path: Path, overrides: list[str] | None = None) -> Preset:
     if draft.preset is None:
         raise PresetError(str(path), draft.faults)
     return draft.preset
+
+
+def load_text_preset(path: Path) -> TextPreset:
+    """As load_preset, where only a preset of a language model will do. Raises PresetError for one of images."""
+    preset = load_preset(path)
+    if isinstance(preset, ImagePreset):
+        fault = Fault(("method",), preset.method, "is of images, and this is about text", "name a run of text")
+        raise PresetError(str(path), [fault])
+    return preset
 
 
 def preset_file_text(path: Path) -> str:
@@ -223,6 +234,30 @@ def preset_file_text(path: Path) -> str:
 def preset_text(preset: Preset) -> str:
     """The preset as YAML with every default written out; `read_draft` gives the same preset back."""
     return dump_yaml(preset.model_dump(mode="json"))
+
+
+def model_of(preset: Preset) -> settings.Model | image_settings.ImageModel | None:
+    """The section `model`; None for a method of images that begins with none."""
+    return getattr(preset, "model", None)
+
+
+def sources_of(preset: Preset, which: Literal["train", "eval"]) -> Sequence[AnySource]:
+    """What it learns from, or what is held out; empty for a method without data."""
+    data: settings.Data | image_settings.ImageData | None = getattr(preset, "data", None)
+    if data is None:
+        return []
+    return data.train if which == "train" else data.eval or []
+
+
+def training_of(preset: Preset) -> settings.Training | None:
+    """The section `training`; None for a method of images that trains nothing."""
+    return getattr(preset, "training", None)
+
+
+def processes_of(preset: Preset) -> int:
+    """How many processes share its work."""
+    training = training_of(preset)
+    return 1 if training is None else training.processes
 
 
 def _override(data: dict[str, Any], override: str) -> list[Fault]:
@@ -244,7 +279,7 @@ def _override(data: dict[str, Any], override: str) -> list[Fault]:
     return []
 
 
-def _crossed(preset: Preset) -> list[Fault]:
+def _crossed(preset: TextPreset) -> list[Fault]:
     """Faults that take two settings to see."""
     found = []
     model, training = preset.model, preset.training
@@ -266,7 +301,7 @@ def _crossed(preset: Preset) -> list[Fault]:
     return [*found, *crossed.of_early_stopping(training, preset.data), *_crossed_method(preset)]
 
 
-def _crossed_method(preset: Preset) -> list[Fault]:
+def _crossed_method(preset: TextPreset) -> list[Fault]:
     """Faults of the section that is the method's own."""
     match preset:
         case RewardModelPreset():
@@ -286,7 +321,7 @@ def _crossed_method(preset: Preset) -> list[Fault]:
     return []
 
 
-def _compares(preset: Preset) -> bool:
+def _compares(preset: TextPreset) -> bool:
     """Whether the policy is compared with a reference."""
     match preset:
         case DpoPreset() | KtoPreset():

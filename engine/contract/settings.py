@@ -22,6 +22,9 @@ def setting(
     return Field(default, description=help, json_schema_extra=about, **bounds)
 
 
+NAME = setting(None, "what the run is called; letters, digits, - and _", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+SEED = setting(0, "start of every random choice; the same seed gives the same run", ge=0, lt=2**32)
+
 #: A count, or auto for what the engine finds out at start.
 AutoOrCount = Annotated[int, Field(ge=1)] | Literal["auto"]
 

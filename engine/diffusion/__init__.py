@@ -1,0 +1,1 @@
+"""Diffusion: networks, images, schedules, samplers, and what images are worth."""

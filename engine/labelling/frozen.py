@@ -13,7 +13,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from engine.contract import settings
 from engine.contract.faults import from_validation, one_of
 from engine.contract.labels import Item, Judgement, LabelDir, LabelSet
 from engine.contract.labels_log import (
@@ -26,7 +25,7 @@ from engine.contract.labels_log import (
     read_set,
 )
 from engine.contract.labels_use import SCHEME, LabelUse
-from engine.contract.preset import Preset
+from engine.contract.preset import AnySource, Preset, sources_of
 from engine.contract.run_dir import RunDir, read_json, write_json
 from engine.labelling import pictures
 from engine.labelling.rows import Learned, learn
@@ -41,7 +40,7 @@ class LabelsError(ValueError):
         self.remedy = remedy
 
 
-def find_set(source: settings.Source, labels: Path) -> LabelDir:
+def find_set(source: AnySource, labels: Path) -> LabelDir:
     """The set that `labels:<set>` names, among those in the folder. Raises LabelsError."""
     name = source.path.removeprefix(SCHEME)
     known = {found.path.name: found for found in list_sets(labels)}
@@ -52,7 +51,7 @@ def find_set(source: settings.Source, labels: Path) -> LabelDir:
 
 
 def learned(
-    source: settings.Source, labels: Path, method: str, why_no_picture: Callable[[Path, str], str] = pictures.why_gone
+    source: AnySource, labels: Path, method: str, why_no_picture: Callable[[Path, str], str] = pictures.why_gone
 ) -> Learned:
     """The rows that the source gives `method` now, of which there is one at least. Raises LabelsError.
 
@@ -102,20 +101,20 @@ def freeze(run: RunDir, preset: Preset, labels: Path) -> None:
 
 def with_frozen(preset: Preset, run: RunDir) -> Preset:
     """The preset with the run's own copies in place of labelling sets, so that a resumed run learns from the same."""
-    train, held_out = list(preset.data.train), list(preset.data.eval or [])
+    train, held_out = list(sources_of(preset, "train")), list(sources_of(preset, "eval"))
     for which, number, source in _label_sources(preset):
         copy = _copies(run) / source.path.removeprefix(SCHEME) / f"{which}-{number}.jsonl"
         sources = train if which == "train" else held_out
         sources[number] = source.model_copy(update={"path": str(copy), "options": {}})
-    if train == preset.data.train and held_out == (preset.data.eval or []):
+    if train == sources_of(preset, "train") and held_out == sources_of(preset, "eval"):
         return preset
     data = preset.data.model_copy(update={"train": train, "eval": held_out or None})
     return preset.model_copy(update={"data": data})
 
 
-def _label_sources(preset: Preset) -> Iterator[tuple[str, int, settings.Source]]:
-    for which, sources in (("train", preset.data.train), ("eval", preset.data.eval or [])):
-        for number, source in enumerate(sources):
+def _label_sources(preset: Preset) -> Iterator[tuple[str, int, AnySource]]:
+    for which in ("train", "eval"):
+        for number, source in enumerate(sources_of(preset, which)):
             if source.path.startswith(SCHEME):
                 yield which, number, source
 

@@ -50,13 +50,15 @@ def _check(run: RunDir, reporter: Reporter) -> None:
     from accelerate.utils import set_seed
 
     from engine import assembly
-    from engine.rehearsal.report import examine, refuse_errors
+    from engine.rehearsal.findings import refuse_errors
+    from engine.rehearsal.wiring import wiring_of
 
     preset = with_frozen(load_preset(run.preset), run)
     accelerator = assembly.accelerator_of(preset)
     set_seed(preset.seed, device_specific=True)
-    parts = assembly.assemble(run, preset, accelerator, reporter, Unasked())
-    report = examine(parts, budget=None)
+    wiring = wiring_of(preset)
+    parts = wiring.assemble(run, preset, accelerator, reporter, Unasked())
+    report = wiring.examine(parts, budget=None)
     reporter.event(events.Preflight(time=time.time(), report=report))
     refuse_errors(report)
 

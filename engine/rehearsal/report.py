@@ -19,10 +19,6 @@ RECORDS = 64 * 1024 * 1024
 FLOAT32 = 4
 
 
-class Refused(ValueError):  # noqa: N818 - what happened
-    """Nothing would be learned, or memory would not suffice: what is wrong, and on the next line what to do."""
-
-
 def examine(parts: Parts, *, budget: float | None) -> Report:
     """Look at the data and try one step.
 
@@ -34,13 +30,6 @@ def examine(parts: Parts, *, budget: float | None) -> Report:
     measured, found = (None, []) if report.errors else _tried(parts, material, budget)
     findings = [*report.findings, *_of_sampling(parts), *found]
     return report.model_copy(update={"findings": findings, "measured": measured, "writes_bytes": _writes(parts)})
-
-
-def refuse_errors(report: Report) -> None:
-    """Raises Refused for the first error among the findings."""
-    if report.errors:
-        first = report.errors[0]
-        raise Refused(f"{first.what}\n{first.advice}")
 
 
 def _reading(parts: Parts) -> Reading:

@@ -114,7 +114,7 @@ def _measure(
         at_once = len(batch) if size == "auto" else min(size, len(batch))
         longest = max(len(text.ids) for text in material.items[batch[0]]) + material.sampled
         raise TooLarge(at_once, _fitting(method, material, bench, batch[: at_once // 2], trained), longest)
-    peak = _peak(device) + (0 if device.type == "cuda" else room.numel())
+    peak = peak_memory(device) + (0 if device.type == "cuda" else room.numel())
     seconds = tried.seconds + _optimizer_seconds(trained, count)
     every = range(len(material.items))
     usual = _tokens(material, every) / len(every) * len(batch) / _tokens(material, batch)
@@ -195,7 +195,7 @@ def _optimizer_seconds(trained: Sequence[Tensor], count: int) -> float:
     return (time.perf_counter() - started) * count / size
 
 
-def _peak(device: torch.device) -> int:
+def peak_memory(device: torch.device) -> int:
     """Bytes in use at most: on a GPU since the last reset, else of this process since it began."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))

@@ -11,11 +11,20 @@ from pathlib import Path
 from engine import processes
 from engine.contract import run_dir
 from engine.contract.faults import Fault, PresetError
-from engine.contract.preset import Preset, load_preset, preset_file_text, preset_text, read_draft
+from engine.contract.image_presets import IMAGE_PRESETS
+from engine.contract.preset import (
+    Preset,
+    load_preset,
+    model_of,
+    preset_file_text,
+    preset_text,
+    processes_of,
+    read_draft,
+)
 from engine.contract.run_dir import RunDir
 from engine.contract.status import is_alive, summarise
 from engine.labelling.frozen import LabelsError, freeze
-from engine.starting import preflight
+from engine.starting import image_preflight, preflight
 from engine.starting.resolution import APPLICATION, changed, places
 from engine.supervisor import IN_USE, STARTED
 
@@ -51,14 +60,15 @@ def prepare(preset_file: Path, overrides: list[str], *, workspace: Path, at: Pat
     draft = read_draft(preset_file_text(preset_file), overrides)
     where = places(preset_file, workspace)
     target = at.resolve() if at else where.runs
-    survey = preflight.survey(draft, where, target)
+    is_of_images = draft.data.get("method") in IMAGE_PRESETS
+    survey = (image_preflight if is_of_images else preflight).survey(draft, where, target)
     found = [*draft.faults, *(fault.at(draft.lines) for fault in survey.faults)]
     if at is not None and at.exists() and (not at.is_dir() or any(at.iterdir())):
         found.append(Fault((), str(at), "is there already", "name a new run directory, or `resume` this one"))
-    if found or draft.preset is None or survey.model is None or survey.data is None:
+    if found or draft.preset is None:
         raise PresetError(str(preset_file), found)
     name = draft.preset.name or name_from(preset_file)
-    preset = changed(draft.preset, name=name, model=survey.model, data=survey.data, **survey.named)
+    preset = changed(draft.preset, name=name, **survey.sections)
     return Prepared(preset, name, where.runs, target if at else None, survey)
 
 
@@ -156,9 +166,9 @@ def start_supervisor(run: RunDir, command: list[str], environment: dict[str, str
 
 def engine_command(preset: Preset) -> list[str]:
     """What the supervisor starts: one process, or one that starts several."""
-    if preset.training.processes == 1:
+    if processes_of(preset) == 1:
         return [sys.executable, "-m", "engine.run"]
-    return [sys.executable, "-m", "engine.several", str(preset.training.processes)]
+    return [sys.executable, "-m", "engine.several", str(processes_of(preset))]
 
 
 def environment(preset: Preset | None = None) -> dict[str, str]:
@@ -167,7 +177,9 @@ def environment(preset: Preset | None = None) -> dict[str, str]:
     # A safe path: else a file called json.py in the current folder would be taken for the standard library's.
     found = {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
     found["PYTHONFAULTHANDLER"] = "1"
-    if preset is not None and preset.training.processes > 1 and not preflight.runs_on_gpu(preset.model.device):
+    section = None if preset is None else model_of(preset)
+    device = "auto" if section is None else section.device
+    if preset is not None and processes_of(preset) > 1 and not preflight.runs_on_gpu(device):
         found["ACCELERATE_USE_CPU"] = "true"
         if LOOPBACK:
             found.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK)

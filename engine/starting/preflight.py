@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from engine.contract import online_settings, settings
 from engine.contract.faults import Fault, Key, one_of
 from engine.contract.labels_use import SCHEME
-from engine.contract.preset import Draft, GrpoPreset, PpoPreset, read_draft
+from engine.contract.preset import AnySource, Draft, GrpoPreset, PpoPreset, read_draft
 from engine.contract.run_dir import RunDir, is_run_dir
 from engine.data.formats import KINDS
 from engine.data.tasks import SPLITS, TaskError, find_task
@@ -46,7 +46,7 @@ Section = TypeVar("Section", bound=BaseModel)
 class Counted:
     """A source and how many rows of it can be used, None where nobody counted; and which cannot, in words."""
 
-    source: settings.Source
+    source: AnySource
     rows: int | None
     is_exact: bool = True
     left_out: str = ""
@@ -54,20 +54,18 @@ class Counted:
 
 @dataclass(frozen=True)
 class Survey:
-    """The faults, the sections with absolute paths (None if they cannot be read), and what is known of the run.
+    """The faults, what is known of the run, and where what it names is.
 
     parameters: of the model, None where finding out would take a download. writes: bytes, at least.
-    named: other sections that name models, with absolute paths.
+    sections: those that name models or data, with absolute paths.
     """
 
     faults: list[Fault] = field(default_factory=list)
-    model: settings.Model | None = None
-    data: settings.Data | None = None
     train: list[Counted] = field(default_factory=list)
     held_out: list[Counted] = field(default_factory=list)
     parameters: int | None = None
     writes: int = LEAST_FREE
-    named: dict[str, Any] = field(default_factory=dict)
+    sections: dict[str, Any] = field(default_factory=dict)
 
 
 def survey(draft: Draft, where: Places, target: Path) -> Survey:
@@ -76,7 +74,7 @@ def survey(draft: Draft, where: Places, target: Path) -> Survey:
     model = _survey_model(draft, where, faults)
     train = _survey_sources(draft, "train", where, faults)
     held_out = _survey_sources(draft, "eval", where, faults)
-    data = _section(draft.data.get("data"), settings.Data)
+    data = section_of(draft.data.get("data"), settings.Data)
     if data is not None:
         data = changed(data, train=[c.source for c in train], eval=[c.source for c in held_out] or None)
     parameters = None if model is None else estimates.parameters(model)
@@ -84,13 +82,14 @@ def survey(draft: Draft, where: Places, target: Path) -> Survey:
     faults += [
         *_rewards_without_tasks(draft, train),
         *_too_many_processes(draft, model),
-        *_disk(target, writes),
+        *disk_faults(target, writes),
     ]
-    named = _survey_named(draft, where, faults)
-    return Survey(faults, model, data, train, held_out, parameters, writes, named)
+    sections = {"model": model, "data": data, **_survey_named(draft, where, faults)}
+    return Survey(faults, train, held_out, parameters, writes, sections)
 
 
-def _section(values: Any, kind: type[Section]) -> Section | None:
+def section_of(values: Any, kind: type[Section]) -> Section | None:
+    """A section of a preset, or None if it is faulty."""
     try:
         return kind.model_validate(values)
     except ValidationError:
@@ -101,7 +100,7 @@ def _section(values: Any, kind: type[Section]) -> Section | None:
 
 
 def _survey_model(draft: Draft, where: Places, faults: list[Fault]) -> settings.Model | None:
-    model = _section(draft.data.get("model"), settings.Model)
+    model = section_of(draft.data.get("model"), settings.Model)
     if model is None:
         return None
     faults += device_faults(model)
@@ -206,7 +205,7 @@ def runs_on_gpu(device: str) -> bool:
 
 
 def _too_many_processes(draft: Draft, model: settings.Model | None) -> Iterator[Fault]:
-    training = _section(draft.data.get("training", {}), settings.Training)
+    training = section_of(draft.data.get("training", {}), settings.Training)
     if model is None or training is None or not runs_on_gpu(model.device):
         return
     if training.processes > max(1, estimates.nvidia_devices()):
@@ -225,7 +224,7 @@ def _survey_sources(draft: Draft, which: str, where: Places, faults: list[Fault]
     found = []
     for index, item in enumerate(given if isinstance(given, list) else [] if given is None else [given]):
         key: Key = ("data", which, index) if isinstance(given, list) else ("data", which)
-        source = _section({"path": item} if isinstance(item, str) else item, settings.Source)
+        source = section_of({"path": item} if isinstance(item, str) else item, settings.Source)
         if source is not None:
             path_key = (*key, "path") if isinstance(item, dict) else key
             found.append(_survey_source(source, path_key, needs_of(draft, which), where, faults))
@@ -236,7 +235,7 @@ def needs_of(draft: Draft, which: str) -> Needs:
     """What rows of data.train or data.eval must have for this preset."""
     method = str(draft.data.get("method"))
     given = draft.data.get("rewards")
-    found = [_section(item, online_settings.ExactMatch) for item in (given if isinstance(given, list) else [])]
+    found = [section_of(item, online_settings.ExactMatch) for item in (given if isinstance(given, list) else [])]
     return Needs(method, tuple(reward.column for reward in found if reward is not None))
 
 
@@ -323,13 +322,13 @@ def _rewards_without_tasks(draft: Draft, train: list[Counted]) -> Iterator[Fault
 
 
 def _space_needed(draft: Draft, model: settings.Model | None) -> int:
-    training = _section(draft.data.get("training", {}), settings.Training)
+    training = section_of(draft.data.get("training", {}), settings.Training)
     if model is None or training is None:
         return LEAST_FREE
     return LEAST_FREE + (training.keep_checkpoints + 1) * estimates.checkpoint_bytes(model)
 
 
-def _disk(target: Path, needed: int) -> Iterator[Fault]:
+def disk_faults(target: Path, needed: int) -> Iterator[Fault]:
     here = next(folder for folder in (target, *target.parents) if folder.is_dir())
     free = shutil.disk_usage(here).free
     if free < needed:

@@ -9,10 +9,12 @@ from pydantic import BaseModel
 
 from engine.contract import run_dir, settings
 from engine.contract.faults import Fault, Key, one_of
-from engine.contract.preset import Preset
+from engine.contract.image_settings import ASSETS, ImageModel, ImageSource
 
 #: The folder that holds `engine/`, where the data that ships with the application lies.
 APPLICATION = Path(__file__).resolve().parents[2]
+#: Where the models of images lie that ship with it.
+SHIPPED = APPLICATION / "assets" / "diffusion"
 
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
 FILE_SUFFIXES = frozenset({".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".gguf", ".safetensors", ".bin"})
@@ -20,6 +22,7 @@ FILE_SUFFIXES = frozenset({".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt"
 SCHEMES = ("task:", "labels:")
 
 Section = TypeVar("Section", bound=BaseModel)
+SomeSource = TypeVar("SomeSource", settings.Source, ImageSource)
 
 
 @dataclass(frozen=True)
@@ -61,17 +64,23 @@ def resolve_named(path: str, where: Places, key: Key) -> str | Fault:
     return replace(found, key=key) if isinstance(found, Fault) else found
 
 
-def resolve_source(source: settings.Source, where: Places) -> settings.Source | Fault:
+def resolve_image_model(model: ImageModel, where: Places) -> ImageModel | Fault:
+    """As resolve_model, for a model of images."""
+    found = _find_model(model.path, where)
+    vae = None if model.vae is None else _find_model(model.vae, where)
+    if isinstance(found, Fault):
+        return found
+    if isinstance(vae, Fault):
+        return replace(vae, key=("model", "vae"))
+    return changed(model, path=found, vae=vae)
+
+
+def resolve_source(source: SomeSource, where: Places) -> SomeSource | Fault:
     """The source with an absolute path, or why there is none. Tasks, label sets and hub ids stay as they are."""
     if source.path.startswith(SCHEMES):
         return source
     found = _find(source.path, where, "data")
     return found if isinstance(found, Fault) else changed(source, path=found)
-
-
-def with_resolved(preset: Preset, model: settings.Model, data: settings.Data) -> Preset:
-    """The preset with these two sections in place of its own."""
-    return changed(preset, model=model, data=data)
 
 
 def changed(section: Section, **values: object) -> Section:
@@ -84,7 +93,17 @@ def changed(section: Section, **values: object) -> Section:
 def _find_model(given: str, where: Places) -> str | Fault:
     if given.startswith("run:"):
         return _newest_run(given.removeprefix("run:"), where)
+    if given.startswith(ASSETS):
+        return _asset(given.removeprefix(ASSETS))
     return given if given == "scratch" else _find(given, where, "model")
+
+
+def _asset(name: str) -> str | Fault:
+    """A model that ships with the application."""
+    known = sorted(folder.name for folder in SHIPPED.iterdir() if folder.is_dir())
+    if name in known:
+        return str(SHIPPED / name)
+    return Fault(("model", "path"), f"{ASSETS}{name}", "does not ship with Plumbline", one_of(name, known))
 
 
 def _newest_run(name: str, where: Places) -> str | Fault:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.contract.faults import Fault, PresetError
-from engine.contract.preset import Preset, check, load_preset, preset_text, read_draft
+from engine.contract.image_presets import ImagePreset
+from engine.contract.preset import PRESETS, TextPreset, check, load_preset, preset_text, read_draft
 from engine.contract.settings import EarlyStopping
 
 SFT = """method: sft
@@ -33,10 +34,11 @@ data: {train: pairs.jsonl}
 """
 
 
-def whole(text: str, overrides: list[str] | None = None) -> Preset:
+def whole(text: str, overrides: list[str] | None = None) -> TextPreset:
     """The preset, which has no fault."""
     draft = read_draft(text, overrides)
     assert draft.preset is not None, draft.faults
+    assert not isinstance(draft.preset, ImagePreset)
     return draft.preset
 
 
@@ -97,8 +99,7 @@ def test_a_misspelt_method_is_recognised():
 
 
 def test_a_missing_method_is_told_with_those_there_are():
-    methods = "sft, reward_model, dpo, kto, orpo, simpo, cpo, grpo, ppo"
-    assert faults("model: {path: scratch}")["method"].remedy == f"choose one of {methods}"
+    assert faults("model: {path: scratch}")["method"].remedy == f"choose one of {', '.join(PRESETS)}"
 
 
 @pytest.mark.parametrize(

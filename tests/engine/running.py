@@ -21,7 +21,8 @@ from torch import Tensor
 
 from engine import run as engine_run
 from engine.contract import events, jsonl, run_dir
-from engine.contract.preset import Preset, check, preset_text
+from engine.contract.image_presets import ImagePreset
+from engine.contract.preset import Preset, TextPreset, check, preset_text
 from engine.contract.rollouts import Completion, read_completion
 from engine.contract.run_dir import RunDir
 from engine.reporting import Reporter
@@ -86,44 +87,45 @@ OF_PPO: dict[str, Any] = {**OF_GRPO, "rollout": {"completions_per_prompt": 2, "m
 # ------------------------------------------------------------------------------------------------ presets and runs
 
 
-def sft(**sections: Any) -> Preset:
+def sft(**sections: Any) -> TextPreset:
     """A tiny SFT run; each section given is laid over the usual one."""
     return _checked({"method": "sft", "sft": {"sample_every": 0}}, EVERYTHING, sections)
 
 
-def grpo(**sections: Any) -> Preset:
+def grpo(**sections: Any) -> TextPreset:
     """A tiny GRPO run with the KL term; each section given is laid over the usual one."""
     return _checked({"method": "grpo", "grpo": {"beta": 0.1}}, EVERYTHING, OF_GRPO, sections)
 
 
-def ppo(**sections: Any) -> Preset:
+def ppo(**sections: Any) -> TextPreset:
     """A tiny PPO run, all of it in use; each section given is laid over the usual one."""
     own = {"beta": 0.1, "epochs": 2, "minibatches": 2}
     return _checked({"method": "ppo", "ppo": own}, EVERYTHING, OF_PPO, sections)
 
 
-def reward_model(**sections: Any) -> Preset:
+def reward_model(**sections: Any) -> TextPreset:
     """A tiny run of a reward model; each section given is laid over the usual one."""
     return _checked({"method": "reward_model"}, EVERYTHING, sections)
 
 
-def dpo(**sections: Any) -> Preset:
+def dpo(**sections: Any) -> TextPreset:
     """A tiny DPO run; each section given is laid over the usual one."""
     return preferring("dpo", **sections)
 
 
-def preferring(method: str, **sections: Any) -> Preset:
+def preferring(method: str, **sections: Any) -> TextPreset:
     """A tiny run of a method that learns from pairs; each section given is laid over the usual one."""
     return _checked({"method": method, method: {"sample_every": 0}}, EVERYTHING, sections)
 
 
-def _checked(*layers: dict[str, Any]) -> Preset:
+def _checked(*layers: dict[str, Any]) -> TextPreset:
     data: dict[str, Any] = {}
     for layer in layers:
         for name, value in layer.items():
             data[name] = {**data.get(name, {}), **value} if isinstance(value, dict) else value
     preset, faults = check(data)
     assert preset is not None, faults
+    assert not isinstance(preset, ImagePreset)
     return preset
 
 

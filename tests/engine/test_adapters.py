@@ -13,7 +13,7 @@ from engine.adapters import AdapterError, add_adapter
 from engine.checkpoint import restore_model
 from engine.contract import commands, events
 from engine.contract.online_settings import Rollout
-from engine.contract.preset import load_preset
+from engine.contract.preset import load_text_preset
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import Adapter, Model
 from engine.data.batching import pad_rows
@@ -226,7 +226,7 @@ def test_a_policy_of_rewards_samples_as_it_learns_and_its_final_opens_with_peft(
 
 def adapted_from(run: RunDir) -> Any:
     """The run's policy, built as at its start and given the weights of its end."""
-    preset = load_preset(run.preset)
+    preset = load_text_preset(run.preset)
     policy = load_policy(
         preset.model,
         device=torch.device("cpu"),
@@ -254,7 +254,7 @@ def test_training_goes_on_from_matrices_merged_and_not_from_virtual_tokens(finis
 
 
 def adapter_of(run: RunDir) -> Adapter:
-    adapter = load_preset(run.preset).model.adapter
+    adapter = load_text_preset(run.preset).model.adapter
     assert adapter is not None
     return adapter
 

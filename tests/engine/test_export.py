@@ -133,10 +133,10 @@ def test_the_card_tells_data_preset_metrics_and_parents(full: RunDir, tmp_path: 
 
 
 def test_the_card_of_an_adapter_for_a_model_of_the_hub_names_it(lora: RunDir) -> None:
-    from engine.contract.preset import load_preset
+    from engine.contract.preset import load_text_preset
     from engine.model_card import model_card
 
-    preset = load_preset(lora.preset)
+    preset = load_text_preset(lora.preset)
     of_hub = preset.model_copy(update={"model": preset.model.model_copy(update={"path": "org/name"})})
     assert "base_model: org/name\nbase_model_relation: adapter\n" in model_card(lora, of_hub)
     gguf = preset.model_copy(update={"model": preset.model.model_copy(update={"path": "/models/some.gguf"})})

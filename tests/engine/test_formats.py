@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.contract.preset import Preset
+from engine.contract.preset import TextPreset
 from engine.contract.settings import Source
 from engine.data.byte_tokenizer import byte_tokenizer
 from engine.data.formats import FORMATS, KINDS, canonical, recognise
@@ -364,7 +364,7 @@ def test_every_kind_that_a_method_learns_from_has_a_form() -> None:
 # ---------------------------------------------------------------------------------------------------------- to a step
 
 #: Methods that learn from rows as they are; pairs are for all those that compare two answers.
-LEARNERS: dict[str, Callable[..., Preset]] = {"sft": running.sft, "reward_model": running.reward_model}
+LEARNERS: dict[str, Callable[..., TextPreset]] = {"sft": running.sft, "reward_model": running.reward_model}
 LEARNERS |= {name: partial(running.preferring, name) for name in ("dpo", "orpo", "kto")}
 PAIR_LEARNERS = ("dpo", "orpo", "kto", "reward_model")
 #: What only measures, as nothing is better than anything else.

@@ -138,7 +138,7 @@ def _preferred(labels: LabelDir) -> set[tuple[frozenset[bytes], ...]]:
 
 
 def test_ties_leave_only_if_asked_for(labels: LabelDir) -> None:
-    rows = [export_rows(read_items(labels), JUDGED, LabelUse(ties=ties)) for ties in ("drop", "soft")]  # type: ignore[arg-type]
+    rows = [export_rows(read_items(labels), JUDGED, LabelUse(ties=ties)) for ties in ("drop", "soft")]
     assert [[row["label_0"] for row in found] for found in rows] == [[0.0, 1.0], [0.0, 1.0, 0.5]]
 
 

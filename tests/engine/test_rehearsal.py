@@ -18,7 +18,7 @@ from engine import random_state
 from engine.assembly import optimizer_of
 from engine.contract import events, settings
 from engine.contract.findings import Finding, Report
-from engine.contract.preset import Preset
+from engine.contract.preset import TextPreset
 from engine.data.byte_tokenizer import byte_tokenizer
 from engine.data.chat import ChatEncoder, Example
 from engine.data.formats import canonical
@@ -519,7 +519,7 @@ def test_the_record_of_a_preflight_stays_small(tmp_path: Path) -> None:
     assert "20 of 20 rows are cut at 64 tokens: the end of no answer is ever seen" in told(report_of(run), "warning")
 
 
-def checked(tmp_path: Path, preset: Preset) -> tuple[int, Any]:
+def checked(tmp_path: Path, preset: TextPreset) -> tuple[int, Any]:
     run = running.new_run(tmp_path / "check", preset)
     return check_process.main([str(run.path)]), run
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from engine.contract.preset import Preset, check
+from engine.contract.image_presets import ImagePreset
+from engine.contract.preset import TextPreset, check
 from engine.data.byte_tokenizer import byte_tokenizer
 from engine.methods import METHODS
 from engine.methods.bench import Bench
@@ -53,7 +54,7 @@ CASES: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
 }
 
 
-def preset_of(method: str, own: dict[str, Any], **sections: dict[str, Any]) -> Preset:
+def preset_of(method: str, own: dict[str, Any], **sections: dict[str, Any]) -> TextPreset:
     preset, faults = check(
         {
             "method": method,
@@ -65,10 +66,11 @@ def preset_of(method: str, own: dict[str, Any], **sections: dict[str, Any]) -> P
         }
     )
     assert preset is not None, faults
+    assert not isinstance(preset, ImagePreset)
     return preset
 
 
-def ours_of(preset: Preset, bench: Bench) -> tuple[torch.Tensor, dict[str, float]]:
+def ours_of(preset: TextPreset, bench: Bench) -> tuple[torch.Tensor, dict[str, float]]:
     """Loss of the first step with its gradient taken, and what it tells."""
     method = METHODS[preset.method](preset, bench)
     [update] = method.batches(1)

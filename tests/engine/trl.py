@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from engine.assembly import optimizer_of
 from engine.contract import events
-from engine.contract.preset import Preset
+from engine.contract.preset import TextPreset
 from engine.data.byte_tokenizer import byte_tokenizer
 from engine.data.sources import Row
 from engine.loop import Progress, train
@@ -77,7 +77,7 @@ def left_padding() -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def three_steps(preset: Preset, bench: Bench) -> list[events.Step]:
+def three_steps(preset: TextPreset, bench: Bench) -> list[events.Step]:
     """Three steps of ours, with Adam's epsilon as `STEADY`; TRL's gets it as `adam_epsilon`."""
     optimizer = optimizer_of(preset, bench.policy.model)
     for group in optimizer.param_groups:

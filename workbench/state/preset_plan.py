@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.contract import settings
-from engine.contract.preset import GrpoPreset, PpoPreset, Preset
+from engine.contract.image_presets import ImagePreset
+from engine.contract.preset import GrpoPreset, PpoPreset, Preset, TextPreset, model_of, sources_of, training_of
 from workbench.state.figures import count, number, size
 
 #: Tokens of the byte tokenizer that models from scratch use: every byte, an end and a pad.
@@ -26,7 +27,9 @@ class Plan:
 
 
 def plan_of(preset: Preset) -> Plan:
-    return Plan(_model(preset.model), _work(preset), _data(preset.data), _writes(preset))
+    if isinstance(preset, ImagePreset):
+        return _plan_of_images(preset)
+    return Plan(_model(preset.model), _work(preset), _data(preset.data), _writes(preset.training))
 
 
 def scratch_parameters(scratch: settings.Scratch) -> int:
@@ -65,11 +68,26 @@ def _model(model: settings.Model) -> str:
     if model.path == "scratch" and model.scratch is not None:
         return f"{large(scratch_parameters(model.scratch))} parameters from scratch"
     how = model.adapter.described if model.adapter else "all weights"
-    name = model.path.rstrip("/").rsplit("/", 1)[-1]
-    return f"{name}, {how}"
+    return f"{_last_part(model.path)}, {how}"
 
 
-def _work(preset: Preset) -> str:
+def _plan_of_images(preset: ImagePreset) -> Plan:
+    """A method of images has those of the sections that it needs."""
+    model, training = model_of(preset), training_of(preset)
+    sources = sources_of(preset, "train")
+    return Plan(
+        "" if model is None else "from scratch" if model.path == "scratch" else _last_part(model.path),
+        "" if training is None else f"{count(training.steps)} steps of {count(training.batch_size)} images",
+        f"{_last_part(sources[0].path)}{f' and {len(sources) - 1} more' if sources[1:] else ''}" if sources else "",
+        "" if training is None else _writes(training),
+    )
+
+
+def _last_part(path: str) -> str:
+    return path.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _work(preset: TextPreset) -> str:
     training = preset.training
     if isinstance(preset, GrpoPreset | PpoPreset):
         answers = preset.rollout.completions_per_prompt
@@ -85,7 +103,7 @@ def _data(data: settings.Data) -> str:
     return f"{first.path.rsplit('/', 1)[-1] if '/' in first.path else first.path}{rows}{more}"
 
 
-def _writes(preset: Preset) -> str:
-    every = preset.training.checkpoint_every
-    when = "at the end" if not every or every >= preset.training.steps else f"every {count(every)} steps"
+def _writes(training: settings.Training) -> str:
+    every = training.checkpoint_every
+    when = "at the end" if not every or every >= training.steps else f"every {count(every)} steps"
     return f"saves {when}"

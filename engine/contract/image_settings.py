@@ -1,0 +1,96 @@
+"""Sections of presets whose methods learn from images, or draw them; `settings.py` has those they share with text."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer
+
+from engine.contract.settings import STRICT, setting
+
+#: How a model's path begins that names one of those that ship.
+ASSETS = "assets:"
+
+#: What a denoiser's network gives: the noise, the clean image, or the v of Salimans and Ho 2022 (arXiv:2202.00512).
+Prediction = Literal["epsilon", "sample", "v_prediction"]
+
+
+class Network(BaseModel, **STRICT):
+    """A U-Net of diffusers (`UNet2DModel`), and the noise schedule that it learns to undo."""
+
+    size: int = setting(
+        8, "height and width of what is drawn: pixels, or latents of model.vae", main=True, ge=2, le=1024
+    )
+    channels: int = setting(1, "1 for grey, 3 for colour, or the latent channels of model.vae", ge=1, le=64)
+    width: int = setting(32, "channels of the first level; each level below has twice as many", ge=8, le=1024)
+    levels: int = setting(2, "resolutions; each level below halves height and width", ge=1, le=6)
+    layers: int = setting(1, "residual blocks a level", ge=1, le=8)
+    attention: bool = setting(False, "attention at the lowest resolution")
+    classes: int = setting(0, "classes that can be asked for, beside none in particular; 0 = no condition", ge=0)
+    prediction: Prediction = setting("epsilon", "what the network gives: the noise, the clean image, or v")
+    timesteps: int = setting(1000, "steps of noise in training", ge=2, le=100_000)
+    schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = setting(
+        "linear", "how noise grows: DDPM's line, Stable Diffusion's, or a cosine (arXiv:2102.09672)"
+    )
+    beta_start: float = setting(1e-4, "noise of the first step; the cosine has its own", gt=0, lt=1)
+    beta_end: float = setting(0.02, "noise of the last step; the cosine has its own", gt=0, lt=1)
+
+
+class ImageModel(BaseModel, **STRICT):
+    path: str = setting(
+        help="diffusers folder, hub id, run directory, run:<name>, assets:<name> for what ships, or scratch",
+        main=True,
+        min_length=1,
+    )
+    scratch: Network | None = setting(None, "the network to build", needs="path=scratch")
+    vae: str | None = setting(
+        None, "work in the latents of this VAE, given as `path` is; empty = pixels, or the model's own VAE"
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting(
+        "auto", "number format of the arithmetic; auto is bfloat16 on a GPU that has it, else float32"
+    )
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1 or mps", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
+
+
+class ImageSource(BaseModel, **STRICT):
+    path: str = setting(
+        help="folder of images, .npz, .parquet, hub id of a `datasets` set, or labels:<set>", main=True, min_length=1
+    )
+    split: str = setting("train", "which split, where the source has several")
+    rows: int | None = setting(None, "use only the first so many images", ge=1)
+    image: str = setting("image", "column of the images in a table", min_length=1)
+    label: str = setting("label", "column of the classes in a table; a folder's classes are its subfolders")
+    text: str = setting("text", "column of the captions in a table")
+    options: dict[str, Any] = setting(default_factory=dict, help="how judgements of a labelling set are used")
+
+
+def _as_sources(value: Any) -> Any:
+    items = value if isinstance(value, list) else [value]
+    return [{"path": item} if isinstance(item, str) else item for item in items]
+
+
+def _as_written(sources: list[ImageSource]) -> Any:
+    brief = [s.path if s == ImageSource(path=s.path) else s.model_dump(exclude_defaults=True) for s in sources]
+    return brief[0] if len(brief) == 1 else brief
+
+
+#: One source or a list; a source is its path or a mapping. Written back in the shortest form.
+ImageSources = Annotated[
+    list[ImageSource], Field(min_length=1), BeforeValidator(_as_sources), PlainSerializer(_as_written)
+]
+
+
+class ImageData(BaseModel, **STRICT):
+    train: ImageSources = setting(help="images to learn from: one source or a list", main=True)
+    eval: ImageSources | None = setting(None, "held-out images that measure and never train")
+    eval_share: float = setting(
+        0.0, "hold out this share of the images instead, chosen by seed and content; 0 = none", ge=0, lt=1
+    )
+    shuffle: bool = setting(True, "a new order each epoch, by seed")
+
+
+class Denoiser(BaseModel, **STRICT):
+    average: float = setting(
+        0.999, "decay of the running average of the weights, which is what draws and is saved; 0 = none", ge=0, lt=1
+    )
+    class_dropout: float = setting(
+        0.1, "share of images learned without their condition, which guidance needs (arXiv:2207.12598)", ge=0, le=1
+    )

@@ -1,0 +1,33 @@
+"""The methods of images by name: what each learns, and what it trains. `__init__.py` has those of text.
+
+They are apart so that a run of text does not load diffusers.
+
+| method | paper | where we depart |
+|---|---|---|
+| denoiser | Ho et al. 2020, arXiv:2006.11239, eq. 14 | none |
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from engine.diffusion.bench import ImageBench
+from engine.diffusion.networks import open_image_model
+from engine.loop import Method
+from engine.methods.denoiser import denoiser
+from engine.work import Work
+
+
+class ImageMethod(NamedTuple):
+    """build: the method from its preset and the bench; a Method learns, Work does something else.
+
+    open: gives what is trained, from the section `model`; None for a method that begins with no model.
+    """
+
+    build: Callable[[Any, ImageBench[Any]], Method | Work]
+    open: Callable[..., Any] | None = open_image_model
+
+
+#: Preset method -> how it is built.
+IMAGE_METHODS: dict[str, ImageMethod] = {
+    "denoiser": ImageMethod(denoiser),
+}
