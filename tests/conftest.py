@@ -76,12 +76,12 @@ def nothing_left_behind(workplace: Path, *, watch_qt: bool = False) -> Iterator[
 
     workplace: a process that names a path under it counts, as an engine need not be a child of its window.
     """
-    threads_before, processes_before = set(threading.enumerate()), _processes(workplace)
+    threads_before, pids_before = set(threading.enumerate()), set(psutil.pids())
     with _started_by_qt() if watch_qt else _nothing_started() as started:
         yield
     left = [f"{type(thing).__name__} {thing.objectName()}".strip() for thing in started if _is_running(thing)]
     left += _threads_left(threads_before)
-    left += _processes_left(_processes(workplace) - processes_before)
+    left += _processes_left(_ours(set(psutil.pids()) - pids_before, workplace))
     if left:
         pytest.fail("left running: " + "; ".join(left))
 
@@ -124,12 +124,15 @@ def _threads_left(before: set[threading.Thread]) -> list[str]:
     return [f"thread {thread.name}" for thread in new if thread.is_alive()]
 
 
-def _processes(workplace: Path) -> set[psutil.Process]:
+def _ours(new: set[int], workplace: Path) -> set[psutil.Process]:
+    """Those of the new processes that this test is to answer for."""
+    if not new:  # looking at every process of the machine takes longer than most tests
+        return set()
     children = {child.pid for child in psutil.Process().children(recursive=True)}
     return {
         process
         for process in psutil.process_iter(["cmdline", "status"])
-        if (process.pid in children or str(workplace) in _command(process)) and process.pid != os.getpid()
+        if process.pid in new and (process.pid in children or str(workplace) in _command(process))
         if process.info["status"] != psutil.STATUS_ZOMBIE
         if "resource_tracker" not in _command(process)  # Python's own, one a session
     }
