@@ -22,6 +22,8 @@ ALIKE = 1e-8
 def group_advantages(rewards: Tensor, *, baseline: Baseline = "group", scale: Scale = "group") -> Tensor:
     """How much better each answer did than expected, (prompts, answers), as rewards are.
 
+    An answer without a reward (NaN) takes part in no mean and no spread, and its advantage is 0.
+
     baseline: what was expected. group: the mean of its prompt's answers, Shao et al. 2024 (arXiv:2402.03300), sec.
     4.1.2. leave_one_out: that of the others, RLOO, Ahmadian et al. 2024 (arXiv:2402.14740). batch: that of all
     answers, REINFORCE++, Hu 2025 (arXiv:2501.03262). none: 0, plain REINFORCE.
@@ -31,38 +33,53 @@ def group_advantages(rewards: Tensor, *, baseline: Baseline = "group", scale: Sc
     """
     # In float32 the mean of equal rewards can miss them by a rounding, and dividing by TINY makes that a push.
     exact = rewards.double()
-    centred = exact - _expected(exact, baseline)
+    centred = (exact - _expected(exact, baseline)).where(_has_others(exact, baseline) | exact.isnan(), 0.0)
     spread = {
-        "group": lambda: _spread(exact, dim=1),
-        "batch": lambda: _spread(exact.flatten(), dim=0),
-        "advantages": lambda: _spread(centred.flatten(), dim=0),
+        "group": lambda: spread_of(exact, dim=1),
+        "batch": lambda: spread_of(exact.flatten(), dim=0),
+        "advantages": lambda: spread_of(centred.flatten(), dim=0),
     }
     if scale != "none":
         centred = centred / (spread[scale]() + TINY)
-    return centred.to(rewards.dtype)
+    return centred.where(~exact.isnan(), 0.0).to(rewards.dtype)
 
 
 def _expected(rewards: Tensor, baseline: Baseline) -> Tensor:
     """In the shape of rewards, or one that broadcasts to it."""
     match baseline:
         case "group":
-            return rewards.mean(dim=1, keepdim=True)
+            return rewards.nanmean(dim=1, keepdim=True)
         case "leave_one_out":
-            return (rewards.sum(dim=1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
+            return (rewards.nansum(dim=1, keepdim=True) - rewards) / (_known(rewards) - 1)
         case "batch":
-            return rewards.mean()
+            return rewards.nanmean()
         case "none":
             return torch.zeros_like(rewards)
 
 
-def _spread(values: Tensor, dim: int) -> Tensor:
-    """Standard deviation along dim, kept; of a single value 0."""
-    return values.std(dim=dim, keepdim=True, correction=min(1, values.shape[dim] - 1))
+def _known(rewards: Tensor) -> Tensor:
+    """How many answers of each prompt have a reward, (prompts, 1)."""
+    return (~rewards.isnan()).sum(dim=1, keepdim=True)
+
+
+def _has_others(rewards: Tensor, baseline: Baseline) -> Tensor:
+    """Whether there is anything to compare a prompt's answers with, (prompts, 1); only others can be left out of."""
+    return _known(rewards) > 1 if baseline == "leave_one_out" else torch.ones_like(rewards[:, :1], dtype=torch.bool)
+
+
+def spread_of(values: Tensor, dim: int) -> Tensor:
+    """Standard deviation of what is known along dim, kept; of a single value 0."""
+    count = (~values.isnan()).sum(dim=dim, keepdim=True)
+    squares = (values - values.nanmean(dim=dim, keepdim=True)).square().nansum(dim=dim, keepdim=True)
+    return (squares / (count - 1).clamp(min=1)).sqrt()
 
 
 def is_alike(rewards: Tensor) -> Tensor:
-    """Which prompts' answers all scored alike, so that they tell nothing apart: (prompts,)."""
-    return rewards.amax(dim=1) - rewards.amin(dim=1) < ALIKE
+    """Which prompts' answers all scored alike, so that they tell nothing apart: (prompts,). What has no reward is not
+    counted, and a single answer is like itself."""
+    highest = rewards.nan_to_num(nan=-torch.inf, posinf=None, neginf=None).amax(dim=1)
+    lowest = rewards.nan_to_num(nan=torch.inf, posinf=None, neginf=None).amin(dim=1)
+    return highest - lowest < ALIKE
 
 
 def token_weights(lengths: Tensor, *, aggregation: Aggregation, constant: int) -> Tensor:

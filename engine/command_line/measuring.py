@@ -4,6 +4,7 @@ Imports torch; the command loads it when nothing is left to refuse.
 """
 
 import argparse
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from engine.data.chat import ChatEncoder
 from engine.data.sources import DataError, Row, Table, load_rows
 from engine.evaluation import answers, comparison, material
 from engine.evaluation.answers import Graded
-from engine.evaluation.figures import Figures, right_of
+from engine.evaluation.figures import Figures, mean_known, right_of
 from engine.evaluation.material import Material
 from engine.evaluation.pass_at_k import usual_ks
 from engine.evaluation.report import report_of
@@ -255,9 +256,12 @@ def _reward(task: Task, sampler: Sampler, table: Table, outcome: Outcome) -> Rew
         return None
     device = next(sampler.policy.model.parameters()).device
     try:
-        reward = RewardSum(task.rewards, Surroundings(table.tasks, sampler.encoder, device))
+        around = Surroundings(
+            table.tasks, sampler.encoder, device, notice=lambda what, advice: outcome.notes.append(f"{what}; {advice}")
+        )
+        reward = RewardSum(task.rewards, around)
         prompt = sampler.encoder.prompt(table.rows[0])
-        reward.score([Answered(table.rows[0], "?", prompt[-1:], prompt)])  # before hours of sampling
+        reward.try_out(Answered(table.rows[0], "?", prompt[-1:], prompt))  # before hours of sampling
     except RewardError as why:
         if task.options.reward is not None:
             raise
@@ -304,7 +308,7 @@ def _kept(graded: Graded) -> dict[str, Any] | None:
     if not graded.scores and not graded.rewards:
         return None
     each = len((graded.scores or graded.rewards)[0])
-    rewards = [sum(rewards) / len(rewards) for rewards in graded.rewards]
+    rewards = [mean if math.isfinite(mean := mean_known(each)) else None for each in graded.rewards]
     return {"each": each, "right": right_of(graded.scores), "rewards": rewards}
 
 

@@ -99,6 +99,12 @@ CATALOGUE: dict[str, Metric] = {
     "dynamic_sampling/kept": Metric(
         "Share of the batch filled", "", "up", "prompts learned from, of those that a step is to have", DAPO
     ),
+    "frac_reward_missing": Metric(
+        "Answers without a reward",
+        "",
+        "down",
+        "share of answers on which a part of the reward failed; not learned from",
+    ),
     "prompts/retired": Metric("Retired prompts", "prompts", "none", "mastered, and asked no more", SCALE_RL),
     "ratio/max_error": Metric(
         "Ratio self-check",
@@ -267,20 +273,29 @@ HEADLINE = {
 }
 
 
+#: What is told of each part of a reward: in words, whether it should rise, and what it means.
+_OF_A_PART: dict[str, tuple[str, Direction, str]] = {
+    "mean": ("mean", "up", "one part of the reward, unweighted"),
+    "std": ("spread", "none", "one part of the reward, unweighted"),
+    "failed": ("failed", "down", "share of answers that it raised an error for, gave no number, or took too long"),
+    "unscored": (
+        "not scored",
+        "none",
+        "share of answers that it has nothing to say of, so that the other parts decide",
+    ),
+}
+
+
 def describe(name: str) -> Metric:
     """What is known of a metric; a reward part and an unknown name get a readable title."""
     if name in CATALOGUE:
         return CATALOGUE[name]
     parts = name.split("/")
     if len(parts) == 3 and parts[0] == "rewards":
-        statistic = "spread" if parts[2] == "std" else parts[2]
-        direction: Direction = "up" if parts[2] == "mean" else "none"
-        return Metric(
-            f"Reward: {parts[1].replace('_', ' ')}, {statistic}",
-            "",
-            direction,
-            "one part of the reward, unweighted",
+        statistic, direction, meaning = _OF_A_PART.get(
+            parts[2], (parts[2], "none", "one part of the reward, unweighted")
         )
+        return Metric(f"Reward: {parts[1].replace('_', ' ')}, {statistic}", "", direction, meaning)
     return Metric(name.replace("_", " ").replace("/", ": ").capitalize())
 
 

@@ -71,7 +71,37 @@ class LearnedReward(BaseModel, **STRICT):
     )
 
 
-Reward = Annotated[Verifier | ExactMatch | Pattern | Length | Overlong | LearnedReward, Field(discriminator="kind")]
+class MathVerify(BaseModel, **STRICT):
+    kind: Literal["math_verify"]
+    weight: float = setting(1.0, "share in the sum")
+    column: str = setting(
+        "answer", "column of the data that holds the right answer, in LaTeX or plain: 1/2 equals 0.5", min_length=1
+    )
+    timeout: float = setting(60.0, "for a whole batch of answers; each may take 5", unit="s", gt=0, le=3600)
+
+
+class OwnFunction(BaseModel, **STRICT):
+    kind: Literal["function"]
+    weight: float = setting(1.0, "share in the sum")
+    path: str = setting(
+        help="Python file with a function f(prompts, completions, **columns) -> list of numbers, as TRL takes it",
+        main=True,
+        min_length=1,
+    )
+    function: str = setting("reward", "name of the function in it", pattern=r"^[A-Za-z_]\w*$")
+    allow_code: bool = setting(False, "yes, run this file: it is a program, and may do whatever you may do")
+    sha256: str | None = setting(
+        None,
+        "only a file with this hash may run; empty = the file as it is, and you are told if it has changed",
+        pattern=r"^[0-9a-f]{64}$",
+    )
+    timeout: float = setting(60.0, "for a whole batch of answers; then its process is ended", unit="s", gt=0, le=3600)
+
+
+Reward = Annotated[
+    Verifier | ExactMatch | Pattern | Length | Overlong | MathVerify | LearnedReward | OwnFunction,
+    Field(discriminator="kind"),
+]
 
 
 class Grpo(BaseModel, **STRICT):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 
+from engine.evaluation.figures import mean_known
 from engine.evaluation.intervals import bootstrap_of_means
 from engine.evaluation.pass_at_k import by_prompt, mean_pass_at_k
 
@@ -56,9 +57,10 @@ class RewardDifference(NamedTuple):
 
 
 def of_rewards(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> RewardDifference:
-    """first, second: rewards of the answers to each prompt, [prompts][answers]."""
-    mine, theirs = (torch.tensor([sum(e) / len(e) for e in each], dtype=torch.float64) for each in (first, second))
+    """first, second: rewards of the answers to each prompt, [prompts][answers], NaN where one has none."""
+    mine, theirs = (torch.tensor([mean_known(e) for e in each], dtype=torch.float64) for each in (first, second))
     less = mine - theirs
+    less = less[~less.isnan()]
     [interval] = bootstrap_of_means(less[:, None])
     error = float(less.std() / math.sqrt(len(less))) if len(less) > 1 else math.nan
     return RewardDifference(float(less.mean()), error, *interval)

@@ -76,13 +76,22 @@ def of_greedy(scores: Sequence[float]) -> Figures:
 
 
 def of_rewards(rewards: Sequence[Sequence[float]]) -> Figures:
-    """rewards: of each prompt's answers."""
-    return {"reward": _over_prompts(rewards, "mean reward by the preset's rewards")}
+    """rewards: of each prompt's answers, NaN where one has none."""
+    missing = sum(not math.isfinite(reward) for each in rewards for reward in each)
+    without = f", without {missing} answers that have none" if missing else ""
+    return {"reward": _over_prompts(rewards, f"mean reward by the preset's rewards{without}")}
+
+
+def mean_known(values: Sequence[float]) -> float:
+    """Mean of what is a number; NaN where nothing is."""
+    known = [value for value in values if math.isfinite(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def _over_prompts(values: Sequence[Sequence[float]], note: str) -> Figure:
     """The mean of prompts' means, with what prompts tell of its spread."""
-    means = torch.tensor([sum(each) / len(each) for each in values], dtype=torch.float64)
+    means = torch.tensor([mean_known(each) for each in values], dtype=torch.float64)
+    means = means[~means.isnan()]
     [interval] = bootstrap_of_means(means[:, None])
     error = float(means.std() / math.sqrt(len(means))) if len(means) > 1 else math.nan
     note = f"{note}; standard error {error:.2g}"

@@ -36,7 +36,9 @@ class Alarms:
         self.silent = 0 if any(s.advantage for s in sampled) else self.silent + 1
         if self.silent == SILENT_STEPS:
             reward = values["reward"]
-            mean = float(reward.total) / float(reward.weight) if isinstance(reward, Mean) else math.nan
+            mean = (
+                float(reward.total) / float(reward.weight) if isinstance(reward, Mean) and reward.weight else math.nan
+            )
             self._tell(
                 "silent",
                 f"for {SILENT_STEPS} steps all answers to a prompt scored alike (mean reward {mean:.3g}):"

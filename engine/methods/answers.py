@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import torch
 
+from engine import rewards
 from engine.contract.rollouts import Completion
 from engine.data.sources import Row
-from engine.group_advantages import is_alike
+from engine.group_advantages import is_alike, spread_of
 from engine.methods.bench import Bench
 from engine.rewards import Reward
 from engine.rollout.protocol import Answer
@@ -44,19 +45,15 @@ class Sampled(NamedTuple):
 def told(sampled: Sequence[Sampled], per_prompt: int) -> Values:
     """What a step's answers say in sum, under TRL's names."""
     totals = torch.tensor([s.reward.total for s in sampled]).view(-1, per_prompt)
-    spreads = totals.std(dim=1, correction=min(1, per_prompt - 1))
-    count = len(sampled)
-    values: Values = {
-        "reward": Mean(float(totals.sum()), count),
+    known = totals[~totals.isnan()]
+    spreads = spread_of(totals, dim=1)
+    return {
+        "reward": Mean(float(known.sum()), len(known)),
         "reward_std": Mean(float(spreads.sum()), len(spreads)),
         "frac_reward_zero_std": Mean(float(is_alike(totals).sum()), len(spreads)),
         **_lengths(sampled),
+        **rewards.told([s.reward for s in sampled]),
     }
-    for name in sampled[0].reward.parts:
-        part = torch.tensor([s.reward.parts[name] for s in sampled])
-        values[f"rewards/{name}/mean"] = Mean(float(part.sum()), count)
-        values[f"rewards/{name}/std"] = Mean(float(part.std()), 1)
-    return values
 
 
 def _lengths(sampled: Sequence[Sampled]) -> Values:
@@ -85,7 +82,7 @@ def record(bench: Bench, step: int, kept: Sequence[Sampled], per_prompt: int) ->
                 completion=s.text,
                 prompt_id=index // per_prompt,
                 answer=None if s.row.get("answer") is None else str(s.row["answer"]),
-                reward=s.reward.total,
+                reward=s.reward.total if s.reward.is_known else None,
                 parts=s.reward.parts,
                 advantage=s.advantage,
                 kl=sum(p - q for p, q in zip(s.answer.logps, reference, strict=False)) if reference else None,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -54,7 +55,8 @@ class Bench:
     def reward(self, parts: Sequence[online_settings.Reward]) -> RewardSum:
         """What scores answers of this policy. Raises RewardError if a part cannot be made."""
         tasks = self.train.tasks | (self.held_out.tasks if self.held_out else {})
-        return RewardSum(parts, Surroundings(tasks, self.encoder, self.accelerator.device, self.breathe))
+        notice = partial(self.reporter.notice, "warning")
+        return RewardSum(parts, Surroundings(tasks, self.encoder, self.accelerator.device, self.breathe, notice))
 
     def shortened(self, prompt: list[int], *, answer: int, longest: int) -> list[int]:
         """The end of a prompt that leaves room for `answer` tokens in `longest` and in what the model can read.

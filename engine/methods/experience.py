@@ -14,6 +14,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from engine import rewards
 from engine.advantages import explained_variance, generalized_advantage, kl_k1, kl_k3, whiten
 from engine.contract.online_settings import Ppo
 from engine.contract.preset import PpoPreset
@@ -254,25 +255,22 @@ def _told_of_answers(lived: Sequence[Lived]) -> Values:
         "completions/max_length": Peak(max(lengths)),
         "completions/clipped_ratio": Mean(sum(one.answer.finish == "length" for one in lived), count),
     }
-    for name in lived[0].reward.parts:
-        part = torch.tensor([one.reward.parts[name] for one in lived])
-        found[f"rewards/{name}/mean"] = Mean(part.sum(), count)
-        found[f"rewards/{name}/std"] = Mean(part.std(correction=0), 1)
-    return found
+    return found | rewards.told([one.reward for one in lived], correction=0)
 
 
-def record(bench: Bench, step: int, kept: Sequence[Experience], *, per_prompt: int) -> None:
+def record(bench: Bench, step: int, kept: Sequence[Experience]) -> None:
     """Keep answers in rollouts.jsonl, with all that is known of each token."""
     decode = bench.policy.tokenizer.decode
     completions = []
-    for index, one in enumerate(kept):
+    numbers: dict[tuple[int, ...], int] = {}
+    for one in kept:
         lived = one.lived
         completions.append(
             Completion(
                 step=step,
                 prompt=decode(lived.prompt),
                 completion=lived.text,
-                prompt_id=index // per_prompt,
+                prompt_id=numbers.setdefault(tuple(lived.prompt), len(numbers)),
                 answer=None if lived.row.get("answer") is None else str(lived.row["answer"]),
                 reward=lived.reward.total,
                 parts=lived.reward.parts,

@@ -6,6 +6,7 @@ depends on how many there are.
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -38,8 +39,8 @@ Compared = Callable[[Sequence[Sampled]], list[Sampled]]
 
 
 class Told(NamedTuple):
-    """What every process knows of a group: whose it is, its row, and of each answer its reward, its length in tokens,
-    and how many of them count."""
+    """What every process knows of a group: whose it is, its row, and of each answer its reward (NaN where it has none),
+    its length in tokens, and how many of them count."""
 
     process: int
     row: int
@@ -170,9 +171,9 @@ class Groups:
         return s.reward.total - own.beta * float(kl_estimate(logps, reference, own.kl).sum())
 
     def _counting(self, s: Sampled) -> int:
-        """The tokens of an answer that are learned from."""
+        """The tokens of an answer that are learned from; none where nobody knows what it is worth."""
         is_left_out = self.preset.grpo.leave_out_truncated and s.answer.finish == "length"
-        return 0 if is_left_out else len(s.answer.ids) - len(s.forced)
+        return 0 if is_left_out or not s.reward.is_known else len(s.answer.ids) - len(s.forced)
 
     def _tells_apart(self, each: Told) -> bool:
         return not (self.preset.grpo.leave_out_alike and bool(is_alike(torch.tensor([each.rewards]))))
@@ -234,7 +235,8 @@ class Groups:
 
     def _retire(self, step: int, every: Sequence[Told], limit: float) -> None:
         for each in every:
-            if each.row not in self.retired and sum(each.rewards) / len(each.rewards) >= limit:
+            known = [reward for reward in each.rewards if math.isfinite(reward)]
+            if each.row not in self.retired and known and sum(known) / len(known) >= limit:
                 self.retired[each.row] = step
                 if self.bench.accelerator.is_main_process:
                     jsonl.append_line(self.bench.folder / RETIRED, json.dumps({"step": step, "row": each.row}))

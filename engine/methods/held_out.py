@@ -7,7 +7,7 @@ from engine.data.batching import mix
 from engine.data.sources import Table
 from engine.methods.bench import Bench
 from engine.methods.prompts import Prompts
-from engine.rewards import Answered, RewardSum
+from engine.rewards import Answered, RewardSum, told
 from engine.tally import Mean, Tally
 
 #: Held-out prompts answered each time data.eval is measured.
@@ -31,13 +31,15 @@ def held_out_reward(
             for (_, row), prompt, (answer,) in zip(rows, read, answers, strict=True)
         ]
         scores = reward.score(answered)
-        tally.add({"eval_reward": Mean(sum(scored.total for scored in scores), len(scores))})
-        for name in scores[0].parts:
-            tally.add({f"eval_rewards/{name}/mean": Mean(sum(s.parts[name] for s in scores), len(scores))})
+        totals = [scored.total for scored in scores if scored.is_known]
+        tally.add({"eval_reward": Mean(sum(totals), len(totals))})
+        tally.add({f"eval_{name}": value for name, value in told(scores).items() if not name.endswith("/std")})
         cut = sum(answer.finish == "length" for (answer,) in answers)
         tally.add({"eval_completions/clipped_ratio": Mean(cut, len(answers))})
-        tally.add({"eval_reward_se": Mean(sum(scored.total**2 for scored in scores), len(scores))})
+        tally.add({"eval_reward_se": Mean(sum(total**2 for total in totals), len(totals))})
     means = tally.means(accelerator)
-    count = min(len(table.rows), EVAL_PROMPTS)
+    if "eval_reward" not in means:  # no answer had one, and that has been told
+        return means
+    count = min(len(table.rows), EVAL_PROMPTS) * (1.0 - means.get("eval_frac_reward_missing", 0.0))
     variance = max(0.0, means["eval_reward_se"] - means["eval_reward"] ** 2)
-    return {**means, "eval_reward_se": math.sqrt(variance / max(1, count - 1))}
+    return {**means, "eval_reward_se": math.sqrt(variance / max(1.0, count - 1))}

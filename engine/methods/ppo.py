@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,7 @@ from engine.methods.watch import Watch, check_ending
 from engine.modes import without_dropout
 from engine.ppo_losses import PpoLoss, ppo_loss
 from engine.rewards import RewardSum
+from engine.rewards import told as told_of_rewards
 from engine.tally import Mean, Peak, Values
 from engine.value_models import Judged
 
@@ -69,13 +71,19 @@ def ppo(preset: PpoPreset, bench: Bench) -> Method:
             bench, step, batch_size=training.batch_size, seed=preset.seed, shuffle=preset.data.shuffle
         )
         lived = live(preset, bench, reward, prompts, chosen, timer, step=step)
-        learned = judged(lived, own, beta=beta, moments=state.scores)
-        record(bench, step, learned[: how.recorded], per_prompt=how.completions_per_prompt)
+        rewarded = [one for one in lived if one.reward.is_known]
+        known = timer.told() | told_of_rewards([one.reward for one in lived], correction=0)
+        if not rewarded:  # told already; a few such steps in a row end the run
+            yield Update([], 0, known)
+            return
+        learned = judged(rewarded, own, beta=beta, moments=state.scores)
+        record(bench, step, learned[: how.recorded])
         watch.look(step, learned)
-        known = told(learned, beta=beta) | timer.told()
+        known = told(learned, beta=beta) | known  # shares are of all answers, also of those without a reward
         tokens = _read_here(bench, learned)
         state.kl.update(sum(sum(one.kls) for one in learned) / len(learned), len(learned))
-        for index, part in enumerate(minibatches(learned, own, seed=mix(preset.seed, step))):
+        parts = minibatches(learned, own, seed=mix(preset.seed, step), processes=training.processes)
+        for index, part in enumerate(parts):
             drift.clear()
             update = _update(preset, bench, part, learns_policy=step > own.critic_warmup, is_first=index == 0)
             done: Values = {"updates": Peak(index + 1)}
@@ -111,7 +119,9 @@ def _material(preset: PpoPreset, bench: Bench, reward: RewardSum, prompts: Promp
 
     def update(places: Sequence[int]) -> Update:
         lived = live(preset, bench, reward, prompts, places, Timer(), step=0)
-        learned = judged(lived, preset.ppo, beta=preset.ppo.beta, moments=Moments())
+        learned = judged(
+            [one for one in lived if one.reward.is_known], preset.ppo, beta=preset.ppo.beta, moments=Moments()
+        )
         whole = _update(preset, bench, learned, learns_policy=True, is_first=True)
         return whole._replace(tokens=_read_here(bench, learned))
 
@@ -138,16 +148,21 @@ class Drift:
         return float(sum(total for total, _ in everyones) / max(1, sum(count for _, count in everyones)))
 
 
-def minibatches(learned: Sequence[Experience], own: Ppo, *, seed: int) -> Iterator[list[Experience]]:
-    """The answers of each update of a step, over all processes: every pass in an order of its own."""
-    size = len(learned) // own.minibatches
+def minibatches(
+    learned: Sequence[Experience], own: Ppo, *, seed: int, processes: int = 1
+) -> Iterator[list[Experience]]:
+    """The answers of each update of a step, over all processes: every pass in an order of its own.
+
+    Where answers without a reward are missing, parts are uneven, and what processes cannot share evenly is left out.
+    """
+    bounds = [len(learned) * part // own.minibatches for part in range(own.minibatches + 1)]
     for epoch in range(own.epochs):
-        if own.minibatches == 1:  # the order within an update changes nothing
-            yield list(learned)
-            continue
-        order = torch.randperm(len(learned), generator=torch.Generator().manual_seed(mix(seed, epoch))).tolist()
-        for start in range(0, len(learned), size):
-            yield [learned[place] for place in order[start : start + size]]
+        order = list(range(len(learned)))
+        if own.minibatches > 1:  # else the order within an update changes nothing
+            order = torch.randperm(len(learned), generator=torch.Generator().manual_seed(mix(seed, epoch))).tolist()
+        for start, end in pairwise(bounds):
+            if shared := order[start : end - (end - start) % processes]:
+                yield [learned[place] for place in shared]
 
 
 def _update(

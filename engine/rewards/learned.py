@@ -19,7 +19,7 @@ from engine.data.chat import ChatEncoder, Example
 from engine.data.rankings import WHOLE
 from engine.models import Policy, choose_dtype
 from engine.reward_models import RewardScorer, is_encoder, open_reward_model, reader_for, same_tokens, stored_spread
-from engine.rewards.parts import Answered, Part, RewardError, Surroundings
+from engine.rewards.parts import Answered, Failure, Part, Score, Surroundings
 
 
 def learned(part: online_settings.LearnedReward, around: Surroundings) -> Part:
@@ -28,19 +28,18 @@ def learned(part: online_settings.LearnedReward, around: Surroundings) -> Part:
     trained = open_reward_model(model, device=around.device, dtype=choose_dtype("auto", around.device))
     mean, std = stored_spread(part.path) if part.normalize else (0.0, 1.0)
     read, scorer = Reading(trained, around.encoder), RewardScorer(trained.model)
+    remedy = "train it again with a lower learning rate, or use another"
+    nothing = Failure("no number", f"the reward model {part.path} gave no number; {remedy}")
 
     @torch.no_grad()
-    def score(answers: Sequence[Answered]) -> list[float]:
+    def score(answers: Sequence[Answered]) -> list[Score]:
         examples = [read(answered) for answered in answers]
         found: list[float] = []
         for batch in micro_batches(examples, [len(example.ids) for example in examples], "auto") if examples else []:
             around.breathe()
             rows = pad_rows(batch, trained.tokenizer.pad_token_id or 0).to(around.device)
             found += [(value - mean) / std for value in scorer(rows).rewards.tolist()]
-        if wrong := sum(not math.isfinite(value) for value in found):
-            remedy = "open it in float32, or train it again with a lower learning rate"
-            raise RewardError(f"rewards: {part.path} gave no number for {wrong} of {len(found)} answers; {remedy}")
-        return found
+        return [value if math.isfinite(value) else nothing for value in found]
 
     return score
 

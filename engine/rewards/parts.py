@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 
@@ -24,8 +25,17 @@ class Answered:
     prompt: Sequence[int] = ()
 
 
-#: One part of the reward: answers in, a value for each. A batch, as a model that scores reads many at once.
-Part = Callable[[Sequence[Answered]], list[float]]
+class Failure(NamedTuple):
+    """Why a part has no value for an answer it should have one for. kind: a word or two, the same for like failures."""
+
+    kind: str
+    why: str
+
+
+#: A value, None where the part has nothing to say of the answer, or why there is none.
+Score = float | None | Failure
+#: One part of the reward: answers in, a score for each. A batch, as a model that scores reads many at once.
+Part = Callable[[Sequence[Answered]], Sequence[Score]]
 
 
 class RewardError(ValueError):
@@ -37,10 +47,11 @@ class Surroundings:
     """What a part may need besides the answers.
 
     tasks: those that made the rows, by source. encoder: how the policy's prompts are written; None where no policy is.
-    breathe: to be called within long work.
+    breathe: to be called within long work. notice(what, advice): tells whoever watches.
     """
 
     tasks: Mapping[str, Task] = field(default_factory=dict)
     encoder: ChatEncoder | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     breathe: Callable[[], None] = lambda: None
+    notice: Callable[[str, str], None] = lambda what, advice: None

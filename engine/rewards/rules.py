@@ -1,11 +1,14 @@
 """Parts of a reward that look at one answer at a time: the task's verifier, the right answer, a pattern, the length."""
 
+import math
 import re
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from engine.contract import online_settings
-from engine.data.sources import TASK
-from engine.rewards.parts import Answered, Part, RewardError, Surroundings
+from engine.data.sources import TASK, Row
+from engine.rewards.parts import Answered, Failure, Part, RewardError, Score, Surroundings
 
 
 def verifier(part: online_settings.Verifier, around: Surroundings) -> Part:
@@ -19,13 +22,9 @@ def verifier(part: online_settings.Verifier, around: Surroundings) -> Part:
 
 
 def exact_match(part: online_settings.ExactMatch, around: Surroundings) -> Part:
-    def score(answered: Answered) -> float:
-        row = answered.row
-        if part.column not in row:
-            raise RewardError(f"rewards: exact_match needs the column {part.column!r}; the rows have {', '.join(row)}")
-        return float(answered.text.strip() == str(row[part.column]).strip())
-
-    return _each(score)
+    return _each(
+        lambda answered: float(answered.text.strip() == right_answer(answered.row, part.column, "exact_match").strip())
+    )
 
 
 def pattern(part: online_settings.Pattern, around: Surroundings) -> Part:
@@ -45,8 +44,28 @@ def overlong(part: online_settings.Overlong, around: Surroundings) -> Part:
     return _each(lambda answered: -min(1.0, max(0.0, (len(answered.ids) - part.longest) / part.buffer + 1.0)))
 
 
+def right_answer(row: Row, column: str, kind: str) -> str:
+    """What stands in the column. Raises RewardError if the row has none."""
+    if column not in row:
+        raise RewardError(f"rewards: {kind} needs the column {column!r}; the rows have {', '.join(row)}")
+    return str(row[column])
+
+
 def _each(score: Callable[[Answered], float]) -> Part:
-    def scored(answers: Sequence[Answered]) -> list[float]:
-        return [score(answered) for answered in answers]
+    def scored(answers: Sequence[Answered]) -> list[Score]:
+        return [_scored(score, answered) for answered in answers]
 
     return scored
+
+
+def _scored(score: Callable[[Answered], float], answered: Answered) -> Score:
+    """An answer that a verifier stumbles over costs itself, not the run."""
+    try:
+        value = score(answered)
+    except RewardError:
+        raise
+    except Exception as error:  # noqa: BLE001 - verifiers of others meet texts that nobody thought of
+        step = traceback.extract_tb(error.__traceback__)[-1]
+        why = f"{Path(step.filename).name}, line {step.lineno}: {type(error).__name__}: {error}"
+        return Failure(type(error).__name__, why)
+    return value if math.isfinite(value) else Failure("no number", f"it gave {value}")

@@ -1,5 +1,7 @@
 """Advantages of groups and weights of tokens, against numbers worked out by hand."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -137,3 +139,30 @@ def test_a_mean_is_a_mean(aggregation: Aggregation, seed: int) -> None:
     lengths[0, 0] = 5
     total = (token_weights(lengths, aggregation=aggregation, constant=1) * lengths).sum()
     assert total.item() == pytest.approx(1, rel=1e-6)
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("baseline", "scale", "expected"),
+    [
+        # The first prompt knows 1 and 3: mean 2, spread sqrt(2). The second knows 5 alone.
+        ("group", "none", [[-1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]),
+        ("group", "group", [[-0.7071, 0.0, 0.7071], [0.0, 0.0, 0.0]]),
+        ("leave_one_out", "none", [[-2.0, 0.0, 2.0], [0.0, 0.0, 0.0]]),
+        ("batch", "none", [[-2.0, 0.0, 0.0], [2.0, 0.0, 0.0]]),  # mean of 1, 3 and 5
+        ("none", "batch", [[0.5, 0.0, 1.5], [2.5, 0.0, 0.0]]),  # their spread is 2
+    ],
+)
+def test_an_answer_without_a_reward_is_in_no_mean_and_no_spread_and_moves_nothing(
+    baseline: Any, scale: Any, expected: list[list[float]]
+) -> None:
+    rewards = torch.tensor([[1.0, NAN, 3.0], [5.0, NAN, NAN]])
+    found = group_advantages(rewards, baseline=baseline, scale=scale)
+    assert torch.allclose(found, torch.tensor(expected), atol=2e-4)
+
+
+def test_answers_without_a_reward_tell_nothing_apart() -> None:
+    rewards = torch.tensor([[1.0, NAN, 3.0], [5.0, NAN, 5.0], [5.0, NAN, NAN], [NAN, NAN, NAN]])
+    assert is_alike(rewards).tolist() == [False, True, True, True]

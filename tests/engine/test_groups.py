@@ -1,6 +1,7 @@
 """Which answers of a step count, and how much: dynamic sampling, retired prompts, interruption, what is told."""
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,8 @@ PRESETS = Path(__file__).parents[2] / "presets"
 ROWS = [{"prompt": letter * (index + 1)} for index, letter in enumerate("abcdefgh")]
 #: What an answer of the scripted sampler says, which is the reward it gets.
 RIGHT, WRONG = 49, 48
+#: One that nobody can say anything of.
+UNKNOWN = 63
 
 
 def preset_of(prompts: int = 2, answers: int = 2, **own: Any) -> GrpoPreset:
@@ -72,7 +75,8 @@ class Scripted:
         ]
 
     def score(self, answers: Sequence[Answered]) -> list[Reward]:
-        return [Reward(float(answered.ids[0] == RIGHT), {}) for answered in answers]
+        worth = {RIGHT: 1.0, UNKNOWN: math.nan}
+        return [Reward(worth.get(answered.ids[0], 0.0), {}) for answered in answers]
 
     @staticmethod
     def _answer(ids: list[int], how: Rollout) -> Answer:
@@ -106,6 +110,24 @@ def test_prompts_that_tell_nothing_apart_count_in_no_mean(tmp_path: Path) -> Non
     assert number(values["dynamic_sampling/kept"]) == 0.5
     whole, _ = groups_of(preset_of(), says, tmp_path / "whole")[0].of_step(1)
     assert [s.weight for s in whole] == pytest.approx([1 / 9] * 4)
+
+
+def test_an_answer_without_a_reward_is_in_no_mean_and_is_not_learned_from(tmp_path: Path) -> None:
+    """Beside 1 and 0 it is as if it had not been written; alone with a 1 it leaves nothing to compare with."""
+    says = {"a": [[RIGHT, 1], [UNKNOWN, 50, 51, 1], [WRONG, 1]], "b": [[RIGHT, 1], [UNKNOWN, 1], [UNKNOWN, 1]]}
+    judged, values = groups_of(preset_of(answers=3, scale_advantages="none"), says, tmp_path)[0].of_step(1)
+    assert [s.advantage for s in judged] == [0.5, 0.0, -0.5, 0.0, 0.0, 0.0]
+    assert [s.weight for s in judged] == pytest.approx([1 / 6, 0.0, 1 / 6, 1 / 6, 0.0, 0.0])  # of 2 + 2 + 2 tokens
+    assert number(values["reward"]) == pytest.approx(2 / 3)
+    assert number(values["frac_reward_zero_std"]) == 0.5
+    assert number(values["frac_reward_missing"]) == 0.5
+
+
+def test_a_step_without_any_reward_teaches_nothing(tmp_path: Path) -> None:
+    says = {letter: [[UNKNOWN, 1]] for letter in "ab"}
+    judged, values = groups_of(preset_of(), says, tmp_path)[0].of_step(1)
+    assert {(s.advantage, s.weight) for s in judged} == {(0.0, 0.0)}
+    assert float(values["reward"].weight) == 0  # type: ignore[union-attr]
 
 
 def test_other_prompts_are_asked_until_enough_tell_their_answers_apart(tmp_path: Path) -> None:

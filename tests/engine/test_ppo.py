@@ -123,6 +123,14 @@ def weights_of(policy: Policy) -> list[torch.Tensor]:
     return [parameter.detach().clone() for parameter in policy.model.parameters()]
 
 
+def test_where_answers_are_missing_processes_share_what_divides_evenly() -> None:
+    own = Ppo(epochs=1, minibatches=2)
+    learned: Any = list(range(7))  # stands for 7 of 8 answers: 3 and 4 of them, shared by two
+    sizes = [len(part) for part in minibatches(learned, own, seed=0, processes=2)]
+    assert sizes == [2, 4]
+    assert list(minibatches(learned[:1], own, seed=0, processes=2)) == []
+
+
 @pytest.mark.parametrize("critic", ["model", "head"])
 def test_while_the_critic_warms_up_the_policy_stays_bit_for_bit(tmp_path: Path, critic: str) -> None:
     preset = running.ppo(
