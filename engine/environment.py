@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import torch
 
+from engine.contract.online_settings import OwnFunction
 from engine.contract.preset import Preset, model_of, sources_of
 from engine.contract.run_dir import is_run_dir
 
@@ -49,8 +50,20 @@ def describe(preset: Preset, *, threads: int, processes: int, device: torch.devi
         "revision": _revision(),
         "data": {source.path: fingerprint(Path(source.path)) for source in sources},
         "model": {} if model is None else {str(model): fingerprint(model)},
+        "functions": {str(file): fingerprint(file) for file in own_functions(preset)},
         "parents": [str(model)] if model is not None and model.is_dir() and is_run_dir(model) else [],
     }
+
+
+def own_functions(preset: Any) -> list[Path]:
+    """The files of functions that the preset's rewards name."""
+    return [Path(part.path) for part in getattr(preset, "rewards", []) if isinstance(part, OwnFunction)]
+
+
+def changed_functions(preset: Preset, earlier: dict[str, Any]) -> list[str]:
+    """Names of those files that are others than when the run began. earlier: what environment.json said then."""
+    before = earlier.get("functions", {})
+    return [file.name for file in own_functions(preset) if before.get(str(file), now := fingerprint(file)) != now]
 
 
 def fingerprint(path: Path) -> dict[str, Any]:

@@ -147,6 +147,11 @@ def _tell_start(run: RunDir, preset: Preset, parts: Any, steps: int, reporter: R
     accelerator = parts.bench.accelerator
     processes = accelerator.num_processes
     if accelerator.is_main_process:
+        for name in environment.changed_functions(preset, read_json(run.environment)):
+            what = (
+                f"the reward function {name} has changed since this run began, so its answers are judged otherwise now"
+            )
+            reporter.notice("warning", what, "if that was not meant, put the old file back and resume again")
         described = environment.describe(preset, threads=parts.threads, processes=processes, device=accelerator.device)
         write_json(run.environment, read_json(run.environment) | described)
     reporter.event(events.RunStarted(time=time.time(), method=preset.method, steps=steps, processes=processes))

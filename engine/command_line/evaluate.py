@@ -15,7 +15,7 @@ from engine.contract.faults import Fault, PresetError
 from engine.contract.preset import load_text_preset
 from engine.contract.run_dir import RunDir, is_run_dir
 from engine.contract.strict_yaml import YamlError, load_yaml
-from engine.starting.resolution import resolve_named
+from engine.starting.resolution import resolve_code, resolve_named
 
 MEASURES = ("loss", "answers", "preferences", "scores")
 ROWS = 256
@@ -152,10 +152,14 @@ def _rewards(options: argparse.Namespace, model: settings.Model) -> list[online_
 
 
 def _resolved(options: argparse.Namespace, part: online_settings.Reward) -> online_settings.Reward:
-    """Raises PresetError for a reward model that is not there."""
-    if not isinstance(part, online_settings.LearnedReward):
-        return part
-    found = resolve_named(part.path, arguments.places_of(options), ("path",))
+    """Raises PresetError for a reward model or a function that is not there."""
+    match part:
+        case online_settings.LearnedReward():
+            found = resolve_named(part.path, arguments.places_of(options), ("path",))
+        case online_settings.OwnFunction():
+            found = resolve_code(part.path, arguments.places_of(options), ("path",))
+        case _:
+            return part
     if isinstance(found, Fault):
         raise PresetError("--reward", [found])
     return part.model_copy(update={"path": found})

@@ -1,5 +1,7 @@
 """Faults of a preset that take two settings to see, a section at a time; preset.py knows which method has which."""
 
+from collections.abc import Sequence
+
 from engine.contract import faults, online_settings, settings
 from engine.contract.faults import Fault
 from engine.contract.metrics import describe
@@ -96,6 +98,20 @@ def of_dpo(own: settings.Dpo, training: settings.Training) -> list[Fault]:
             remedy = f"set it to training.batch_size, {training.batch_size}"
             found.append(Fault(("training", "micro_batch_size"), str(size), problem, remedy))
     return found
+
+
+def of_rewards(rewards: Sequence[online_settings.Reward]) -> list[Fault]:
+    """Faults of a function that nobody has said yes to."""
+    return [
+        Fault(
+            ("rewards", index, "allow_code"),
+            "false",
+            f"is no yes, and {part.path} is a program that would run as you",
+            "read that file, then set allow_code to true",
+        )
+        for index, part in enumerate(rewards)
+        if isinstance(part, online_settings.OwnFunction) and not part.allow_code
+    ]
 
 
 def of_grpo(own: online_settings.Grpo, rollout: online_settings.Rollout) -> list[Fault]:

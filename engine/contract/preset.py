@@ -307,7 +307,7 @@ def _crossed_method(preset: TextPreset) -> list[Fault]:
         case RewardModelPreset():
             return crossed.of_reward_model(preset.model.adapter, preset.reward_model)
         case GrpoPreset():
-            return crossed.of_grpo(preset.grpo, preset.rollout)
+            return crossed.of_rewards(preset.rewards) + crossed.of_grpo(preset.grpo, preset.rollout)
         case DpoPreset():
             return crossed.of_dpo(preset.dpo, preset.training)
         case CpoPreset() if preset.cpo.label_smoothing and preset.cpo.loss != "sigmoid":
@@ -317,7 +317,8 @@ def _crossed_method(preset: TextPreset) -> list[Fault]:
             problem = "leaves kto no other answer to measure the KL divergence with"
             return [Fault(("training", "batch_size"), "1", problem, "use 2 or more, or kto.loss apo_zero_unpaired")]
         case PpoPreset():
-            return crossed.of_ppo(preset.ppo, preset.training, preset.rollout, preset.model.adapter)
+            own = crossed.of_ppo(preset.ppo, preset.training, preset.rollout, preset.model.adapter)
+            return crossed.of_rewards(preset.rewards) + own
     return []
 
 

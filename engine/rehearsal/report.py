@@ -9,6 +9,7 @@ from torch import Tensor
 from engine.assembly import Parts
 from engine.contract.findings import Finding, Measured, Report
 from engine.loop import Material
+from engine.rehearsal.code import of_code
 from engine.rehearsal.looking import Reading, look
 from engine.rehearsal.step import TooLarge, rehearse
 from engine.rollout.memory import MEBIBYTE, row_bytes, rows_at_once
@@ -28,7 +29,8 @@ def examine(parts: Parts, *, budget: float | None) -> Report:
     material = parts.method.material()
     report = look(material, _reading(parts))
     measured, found = (None, []) if report.errors else _tried(parts, material, budget)
-    findings = [*report.findings, *_of_sampling(parts), *found]
+    asked = of_code(parts) if budget is None and not report.errors else ()
+    findings = [*report.findings, *_of_sampling(parts), *found, *asked]
     return report.model_copy(update={"findings": findings, "measured": measured, "writes_bytes": _writes(parts)})
 
 

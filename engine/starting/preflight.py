@@ -21,8 +21,8 @@ from engine.contract.run_dir import RunDir, is_run_dir
 from engine.data.formats import KINDS
 from engine.data.tasks import SPLITS, TaskError, find_task
 from engine.labelling.frozen import LabelsError, learned
-from engine.starting import estimates
-from engine.starting.resolution import Places, changed, resolve_model, resolve_named, resolve_source
+from engine.starting import estimates, own_code
+from engine.starting.resolution import Places, changed, resolve_code, resolve_model, resolve_named, resolve_source
 from engine.starting.row_scan import Needs, RowError, scan_file
 
 #: A run's events, log and answers need about this much, whatever the model.
@@ -120,6 +120,16 @@ def _survey_named(draft: Draft, where: Places, faults: list[Fault]) -> dict[str,
     if draft.preset is None or not isinstance(draft.preset, PpoPreset | GrpoPreset):
         return {}
 
+    def code(index: int, part: online_settings.OwnFunction) -> online_settings.OwnFunction:
+        key: Key = ("rewards", index)
+        resolved = resolve_code(part.path, where, (*key, "path"))
+        if isinstance(resolved, Fault):
+            faults.append(resolved)
+            return part
+        told = own_code.problems(part, Path(resolved))
+        faults.extend(Fault((*key, name), str(getattr(part, name)), what, remedy) for name, what, remedy in told)
+        return changed(part, path=resolved)
+
     def found(given: str, key: Key, *, scores: bool) -> str:
         resolved = resolve_named(given, where, key)
         if isinstance(resolved, Fault):
@@ -129,12 +139,15 @@ def _survey_named(draft: Draft, where: Places, faults: list[Fault]) -> dict[str,
         faults.extend(Fault(key, given, *told) for told in problems)
         return resolved
 
-    rewards = [
-        changed(part, path=found(part.path, ("rewards", index, "path"), scores=True))
-        if isinstance(part, online_settings.LearnedReward)
-        else part
-        for index, part in enumerate(draft.preset.rewards)
-    ]
+    rewards: list[online_settings.Reward] = []
+    for index, part in enumerate(draft.preset.rewards):
+        match part:
+            case online_settings.LearnedReward():
+                rewards.append(changed(part, path=found(part.path, ("rewards", index, "path"), scores=True)))
+            case online_settings.OwnFunction():
+                rewards.append(code(index, part))
+            case _:
+                rewards.append(part)
     named: dict[str, Any] = {"rewards": rewards}
     if isinstance(draft.preset, PpoPreset) and draft.preset.ppo.critic_path is not None:
         path = found(draft.preset.ppo.critic_path, ("ppo", "critic_path"), scores=False)
@@ -235,8 +248,10 @@ def needs_of(draft: Draft, which: str) -> Needs:
     """What rows of data.train or data.eval must have for this preset."""
     method = str(draft.data.get("method"))
     given = draft.data.get("rewards")
-    found = [section_of(item, online_settings.ExactMatch) for item in (given if isinstance(given, list) else [])]
-    return Needs(method, tuple(reward.column for reward in found if reward is not None))
+    items = given if isinstance(given, list) else []
+    kinds = (online_settings.ExactMatch, online_settings.MathVerify)
+    found = [part for item in items for kind in kinds if (part := section_of(item, kind)) is not None]
+    return Needs(method, tuple(part.column for part in found if isinstance(part, kinds)))
 
 
 def _survey_source(source: settings.Source, key: Key, needs: Needs, where: Places, faults: list[Fault]) -> Counted:
@@ -312,6 +327,10 @@ def _rewards_without_tasks(draft: Draft, train: list[Counted]) -> Iterator[Fault
     others = [counted.source.path for counted in train if not counted.source.path.startswith("task:")]
     given = draft.data.get("rewards")
     for index, item in enumerate(given if isinstance(given, list) else []):
+        needs_package = isinstance(item, dict) and item.get("kind") == "math_verify"
+        if needs_package and importlib.util.find_spec("math_verify") is None:
+            remedy = 'pip install "plumbline-workbench[reasoning]"'
+            yield Fault(("rewards", index, "kind"), "math_verify", "needs one more package", remedy)
         if others and isinstance(item, dict) and item.get("kind") == "verifier":
             problem = f"only tasks bring a verifier, and {Path(others[0]).name} is none"
             remedy = "use exact_match with the column of the right answer, or train on a task:"

@@ -75,6 +75,13 @@ def resolve_image_model(model: ImageModel, where: Places) -> ImageModel | Fault:
     return changed(model, path=found, vae=vae)
 
 
+def resolve_code(path: str, where: Places, key: Key) -> str | Fault:
+    """Somebody's Python file, or why there is none; key: where it stands."""
+    candidates = _candidates(path, where)
+    found = next((candidate for candidate in candidates if candidate.is_file()), None)
+    return _missing(path, candidates, key) if found is None else str(found.resolve())
+
+
 def resolve_source(source: SomeSource, where: Places) -> SomeSource | Fault:
     """The source with an absolute path, or why there is none. Tasks, label sets and hub ids stay as they are."""
     if source.path.startswith(SCHEMES):
@@ -120,14 +127,22 @@ def _newest_run(name: str, where: Places) -> str | Fault:
 
 
 def _find(given: str, where: Places, what: str) -> str | Fault:
-    path = Path(given).expanduser()
-    candidates = [path] if path.is_absolute() else [folder / path for folder in where.folders]
+    candidates = _candidates(given, where)
     for candidate in candidates:
         if candidate.exists():
             return str(candidate.resolve())
     if not looks_like_a_path(given):
         return given
-    key: Key = ("model", "path") if what == "model" else ()
+    return _missing(given, candidates, ("model", "path") if what == "model" else ())
+
+
+def _candidates(given: str, where: Places) -> list[Path]:
+    """Where a path may be meant to be, the likeliest first."""
+    path = Path(given).expanduser()
+    return [path] if path.is_absolute() else [folder / path for folder in where.folders]
+
+
+def _missing(given: str, candidates: list[Path], key: Key) -> Fault:
     looked = ", ".join(str(folder) for folder in dict.fromkeys(c.parent for c in candidates))
     return Fault(key, given, "does not exist", f"check the path; looked in {looked}")
 
