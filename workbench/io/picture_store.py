@@ -1,7 +1,7 @@
-"""Pictures of a labelling set: read off the thread that draws, the next pair's while this one is looked at."""
+"""Pictures of a set or a run: read off the thread that draws, the next ones while these are looked at."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -42,13 +42,17 @@ class Picture:
 
 
 class PictureStore(QObject):
-    """Holds what is wanted now and next. arrived: a Path that was read; `get` has it."""
+    """Holds what is wanted now and next. arrived: a Path that was read; `get` has it.
+
+    is_small: many are on show at once, so none is kept larger than it takes.
+    """
 
     arrived = Signal(object)
 
-    def __init__(self, background: Background) -> None:
+    def __init__(self, background: Background, *, is_small: bool = False) -> None:
         super().__init__()
         self._background = background
+        self._is_small = is_small
         self._kept: dict[Path, Picture] = {}
         self._awaited: set[Path] = set()
         self._next: tuple[Path, ...] = ()
@@ -70,6 +74,11 @@ class PictureStore(QObject):
         """The picture, or what is wrong with it; None while it is being read."""
         return self._kept.get(path)
 
+    @property
+    def kept(self) -> int:
+        """How many pictures are in memory."""
+        return len(self._kept)
+
     def drop(self) -> None:
         """Nothing is on show any more."""
         self._now = self._next = ()
@@ -78,11 +87,20 @@ class PictureStore(QObject):
     def _read(self, path: Path) -> None:
         if path not in self._kept and path not in self._awaited:
             self._awaited.add(path)
-            self._background.submit(lambda: read_picture(path), lambda picture: self._take(path, picture))
+            self._background.submit(lambda: self._read_if_wanted(path), lambda picture: self._take(path, picture))
 
-    def _take(self, path: Path, picture: Picture) -> None:
+    def _read_if_wanted(self, path: Path) -> Picture | None:
+        """On another thread: what was scrolled past meanwhile is not read."""
+        if path not in self._now and path not in self._next:
+            return None
+        return read_small(path) if self._is_small else read_picture(path)
+
+    def _take(self, path: Path, picture: Picture | None) -> None:
         self._awaited.discard(path)
-        if path in self._now or path in self._next:
+        if picture is None:
+            if path in self._now:
+                self._read(path)
+        elif path in self._now or path in self._next:
             self._kept[path] = picture
             self.arrived.emit(path)
             self._read_ahead()
@@ -117,10 +135,17 @@ def read_picture(path: Path) -> Picture:
     image = reader.read()
     if image.isNull():
         return Picture(fault="broken")
-    return _with_levels(image)
+    return with_levels(image)
 
 
-def _with_levels(image: QImage) -> Picture:
+def read_small(path: Path) -> Picture:
+    """The picture no larger than it takes to look at many at once."""
+    picture = read_picture(path)
+    return replace(picture, levels=picture.levels[-1:], buffers=picture.buffers[-1:])
+
+
+def with_levels(image: QImage) -> Picture:
+    """An image and what it looks like from afar. For a thread that may wait."""
     wanted = QImage.Format.Format_ARGB32_Premultiplied if image.hasAlphaChannel() else QImage.Format.Format_RGB32
     image.convertTo(wanted)
     levels, buffers = [image], []

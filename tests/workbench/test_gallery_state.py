@@ -1,0 +1,125 @@
+"""What varies between pictures, how they lie in a grid, and the preset that draws one of them again."""
+
+import yaml
+
+from engine.contract.events import Image
+from engine.contract.image_record import ImageRecord, Picture
+from engine.contract.image_tools import Told
+from workbench.state import picture_preset
+from workbench.state.gallery import MOST_IN_A_GRID, Gallery, details
+
+
+def image(number: int, *, step: int = 0, role: str = "sample") -> Image:
+    return Image(step=step, time=1.0, path=f"images/{number}.png", role=role)
+
+
+def record(**settings: object) -> ImageRecord:
+    told = {"model": "assets:digits-denoiser", "sampler": "ddim", "steps": 20, "seed": 0, "width": 8, "height": 8}
+    return ImageRecord.model_validate(told | settings)
+
+
+def filled(*records: ImageRecord | None) -> Gallery:
+    gallery = Gallery()
+    images = [image(number) for number in range(len(records))]
+    gallery.follow(images)
+    gallery.tell({one.path: told for one, told in zip(images, records, strict=True)})
+    return gallery
+
+
+def labels(gallery: Gallery) -> list[str]:
+    return [gallery.label(one) for one in gallery.pictures]
+
+
+def test_a_label_says_what_varies_and_nothing_else():
+    gallery = filled(*(record(guidance=g, label=c) for g in (1.0, 4.0) for c in (3, 5)))
+    assert labels(gallery) == [
+        "class 3  guidance 1",
+        "class 5  guidance 1",
+        "class 3  guidance 4",
+        "class 5  guidance 4",
+    ]
+
+
+def test_numbers_are_said_only_where_nothing_else_tells_pictures_apart():
+    assert labels(filled(record(label=1, index=0), record(label=2, index=1))) == ["class 1", "class 2"]
+    assert labels(filled(record(index=0), record(index=1))) == ["no. 0", "no. 1"]
+
+
+def test_pictures_that_say_nothing_are_called_by_their_step_or_file():
+    gallery = Gallery()
+    gallery.follow([image(1, step=1500), image(2)])
+    assert labels(gallery) == ["step 1,500", "2"]
+
+
+def test_a_grid_has_one_setting_across_and_all_others_down():
+    gallery = filled(*(record(guidance=g, label=c, seed=s) for s in (1, 0) for g in (4.0, 1.0) for c in (3, 5)))
+    assert gallery.axes() == ["label", "guidance", "seed"]
+    plot = gallery.plot(gallery.pictures, "guidance")
+    assert plot.columns.values == (1.0, 4.0)
+    assert plot.rows == ("class 3\nseed 1", "class 5\nseed 1", "class 3\nseed 0", "class 5\nseed 0")
+    assert plot.cells[0, 1] == 0
+    assert plot.cells[3, 0] == 7
+
+
+def test_cells_of_a_grid_fill_as_pictures_come():
+    gallery = filled(record(guidance=1.0, label=0), record(guidance=1.0, label=1), record(guidance=2.0, label=0))
+    plot = gallery.plot(gallery.pictures, "guidance")
+    assert (1, 1) not in plot.cells
+    assert len(plot.cells) == 3
+
+
+def test_a_checkpoint_of_a_grid_is_said_though_no_record_has_such_a_field():
+    cells = [{"checkpoint": 100, "class": 3}, {"checkpoint": 200, "class": 3}]
+    assert labels(filled(*(record(cell=cell, label=3) for cell in cells))) == ["checkpoint 100", "checkpoint 200"]
+
+
+def test_thousands_of_pictures_are_no_grid():
+    assert filled(*(record(seed=s, label=s % 2) for s in range(MOST_IN_A_GRID + 1))).axes() == []
+
+
+def test_a_new_life_forgets_what_it_has_not_drawn_yet():
+    gallery = filled(record(seed=1), record(seed=2), record(seed=3))
+    assert gallery.follow([image(0), image(1)]) == []
+    assert labels(gallery) == ["seed 1", "seed 2"]
+    assert gallery.follow([image(0), image(1), image(2)]) == ["images/2.png"]
+
+
+def test_a_picture_drawn_anew_under_its_path_is_one_picture():
+    gallery = Gallery()
+    assert gallery.follow([image(0, step=1), image(0, step=2)]) == ["images/0.png"]
+    assert [one.step for one in gallery.pictures] == [2]
+
+
+def test_details_say_all_of_the_record_a_line_each():
+    told = details(image(0, step=5), record(cell={"guidance": 2}, prompt="a cat\nand a dog"))
+    assert "sampler: ddim" in told.splitlines()
+    assert "  guidance: 2" in told.splitlines()
+    assert "negative_prompt" not in told
+    assert "role: strip" in details(image(0, role="strip"), None)
+
+
+def test_the_preset_of_a_picture_asks_for_the_same_noise_among_as_many():
+    told = record(seed=7, index=5, label=3, guidance=2.5, eta=0.5, rows=16, place=5, cell={"checkpoint": 300})
+    preset = yaml.safe_load(picture_preset.drawn_again(told))
+    assert preset["method"] == "diffusion_sample"
+    assert preset["model"] == {"path": "assets:digits-denoiser", "dtype": "float32"}
+    assert preset["diffusion_sample"] == {
+        "sampler": "ddim", "steps": 20, "eta": 0.5, "guidance": 2.5, "classes": [3], "seeds": [7], "first": 5,
+        "width": 8, "height": 8, "grid": [{"setting": "checkpoint", "values": [300]}], "count": 1,
+        "among": {"rows": 16, "place": 5},
+    }  # fmt: skip
+    assert "among" not in yaml.safe_load(picture_preset.with_its_seed(told))["diffusion_sample"]
+
+
+def test_what_a_stranger_wrote_stays_a_text_in_the_preset():
+    prompt = "x\nmethod: sft\n- {model: {path: evil}} # !!python/object:os.system"
+    preset = yaml.safe_load(picture_preset.drawn_again(record(prompt=prompt, model="a: b\nc")))
+    assert preset["diffusion_sample"]["prompts"] == [prompt]
+    assert preset["model"]["path"] == "a: b\nc"
+    assert preset["method"] == "diffusion_sample"
+
+
+def test_a_strangers_picture_gets_one_sentence():
+    assert "a1111" in picture_preset.why_not("x.png", Picture(8, 8, None, Told(tool="a1111", prompt="a cat")))
+    assert picture_preset.why_not("x.png", Picture(8, 8, None, Told())).count(".") == 2
+    assert picture_preset.why_not("x.png", Picture(8, 8, record(), Told())) == ""
