@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 from engine.contract.commands import Ask
 from engine.contract.status import Status
 
-TABS = ("Completions", "Data", "Health", "Log", "Preset", "Files")
+TABS = ("Completions", "Data", "Health", "Log", "Preset", "Files", "Trajectory", "Gallery")
 
 
 def always() -> bool:
@@ -61,12 +61,17 @@ class Frame(Protocol):
     def open_as_preset(self) -> None: ...
     def open_folder(self) -> None: ...
     def show_tab(self, name: str) -> None: ...
+    def has_tab(self, name: str) -> bool: ...
     def step_run(self, by: int) -> None: ...
     def reset_zoom(self) -> None: ...
     def preset_command(self, name: str) -> None: ...
     @property
     def is_judging(self) -> bool: ...
     def judge(self, action: str) -> None: ...
+    @property
+    def pictures(self) -> str: ...
+    def picture(self, action: str) -> None: ...
+    def open_picture(self) -> None: ...
     def edit_keys(self) -> None: ...
     @property
     def is_at_desk(self) -> bool: ...
@@ -80,7 +85,8 @@ class Frame(Protocol):
 def table(frame: Frame, runs: RunActions) -> list[Command]:
     """All commands, in the order of the menus and the help page."""
     runs_and_presets = [*_run_commands(frame, runs), *_preset_commands(frame)]
-    return [*runs_and_presets, *_label_commands(frame), *_judge_commands(frame), *_window_commands(frame)]
+    labels = [*_label_commands(frame), *_judge_commands(frame)]
+    return [*runs_and_presets, *_picture_commands(frame), *labels, *_window_commands(frame)]
 
 
 def remapped(commands: list[Command], keys: Mapping[str, object]) -> tuple[list[Command], list[str]]:
@@ -122,6 +128,9 @@ def _run_commands(frame: Frame, runs: RunActions) -> list[Command]:
     def has_run() -> bool:
         return frame.run_path is not None
 
+    def has_tab(tab: str) -> Callable[[], bool]:
+        return lambda: has_run() and frame.has_tab(tab)
+
     def can_save() -> bool:
         return is_alive() and frame.page == "runs"
 
@@ -137,7 +146,7 @@ def _run_commands(frame: Frame, runs: RunActions) -> list[Command]:
         Command("run.previous", "Previous run", "Alt+Up", lambda: frame.step_run(-1), has_run),
         Command("run.whole", "Show all steps", "Ctrl+0", frame.reset_zoom, has_run),
         *(
-            Command(f"run.tab.{tab}", f"Show {tab.lower()}", f"Alt+{i}", partial(frame.show_tab, tab), has_run)
+            Command(f"run.tab.{tab}", f"Show {tab.lower()}", f"Alt+{i}", partial(frame.show_tab, tab), has_tab(tab))
             for i, tab in enumerate(TABS, start=1)
         ),
         Command("tour.start", "Run the two-minute tour", "", runs.start_tour, lambda: not runs.is_touring),
@@ -245,6 +254,45 @@ def _judge_commands(frame: Frame) -> list[Command]:
     ]
 
 
+def _picture_commands(frame: Frame) -> list[Command]:
+    """What is done with a run's pictures; the keys work where the pictures are."""
+
+    def shows(page: str) -> Callable[[], bool]:
+        return lambda: frame.pictures == page
+
+    of_trajectory = [
+        ("play", "Play the trajectory, or hold it", "Space"),
+        ("back", "One step back, to noise", "Left"),
+        ("forward", "One step on, to the picture", "Right"),
+        ("first", "To the noise it began with", "Home"),
+        ("last", "To the last step, and follow what comes", "End"),
+        ("next", "The next trajectory", "N"),
+        ("beside", "Another trajectory beside it, or none", "B"),
+        ("zoom_in", "Look closer at the steps", "+"),
+        ("zoom_out", "Look at more of the steps", "-"),
+        ("zoom_whole", "Show the steps whole", "0"),
+    ]
+    of_gallery = [
+        ("look", "Look closer, or compare the marked pictures", "Return"),
+        ("mark", "Mark a picture to compare it, or no longer", "Space"),
+        ("blink", "Let compared pictures change places, while it is held", "X"),
+        ("zoom_in", "Larger pictures", "+"),
+        ("zoom_out", "Smaller pictures", "-"),
+        ("zoom_whole", "Pictures as large as at first, or whole", "0"),
+        ("details", "Show how a picture was drawn", "D"),
+        ("copy", "Copy how a picture was drawn", "C"),
+        ("again", "Same seed, other settings", "S"),
+        ("kind", "The next kind of pictures", "K"),
+        ("axis", "In rows, or as a grid by another setting", "G"),
+    ]
+    made = [
+        Command(f"{page}.{action}", title, key, partial(frame.picture, action), shows(page), page)
+        for page, rows in (("trajectory", of_trajectory), ("gallery", of_gallery))
+        for action, title, key in rows
+    ]
+    return [*made, Command("picture.open", "Draw again what a PNG says of itself", "Ctrl+Shift+O", frame.open_picture)]
+
+
 def _window_commands(frame: Frame) -> list[Command]:
     return [
         Command("page.runs", "Go to Runs", "Ctrl+1", lambda: frame.show_page("runs")),
@@ -275,12 +323,17 @@ class Keys(QObject):
         if (application := QApplication.instance()) is not None:
             application.installEventFilter(self)
 
-    def attach(self, page: str, widget: QWidget) -> None:
-        """Make the keys of a page work while the keyboard's place is within `widget`."""
+    def attach(self, page: str, widget: QWidget, *, repeats: bool = False) -> None:
+        """Make the keys of a page work while the keyboard's place is within `widget`. repeats: also while held."""
         for key, rows in self._by_key(page).items():
             shortcut = QShortcut(QKeySequence(key), widget, partial(_press, rows))
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.setAutoRepeat(False)  # a key that is held too long must not judge ten pairs
+            shortcut.setAutoRepeat(repeats)  # a key that is held too long must not judge ten pairs
+
+    def written(self, page: str) -> dict[str, str]:
+        """How the key of each action of a page is written."""
+        rows = [command for command in self._commands if command.page == page]
+        return {row.id.removeprefix(f"{page}."): shown_key(row.shortcut) for row in rows}
 
     def _by_key(self, page: str) -> dict[str, list[Command]]:
         found: dict[str, list[Command]] = {}

@@ -26,6 +26,7 @@ from workbench.views import palette_entries
 from workbench.views.header import Header
 from workbench.views.labels import column, row
 from workbench.views.palette import Entry, Palette
+from workbench.views.picture_drop import PictureDrop
 from workbench.views.rail import Rail
 from workbench.views.status_line import NoticeLine, StatusLine
 
@@ -109,7 +110,7 @@ class MainWindow(QMainWindow):
             self.judging.setFocus()
         elif self.page != "runs":
             self.show_page(self._before if self._before != self.page else "runs")
-        elif self.runs.run is None or not self.runs.run.board.let_go():
+        elif self.runs.run is None or not self.runs.run.let_go():
             self.runs.list.view.setFocus()
 
     def open_palette(self) -> None:
@@ -132,6 +133,22 @@ class MainWindow(QMainWindow):
     def show_tab(self, name: str) -> None:
         self.show_page("runs")
         self.runs.build_run_page().show_tab(name)
+
+    def has_tab(self, name: str) -> bool:
+        return self.runs.run is not None and self.runs.run.has_tab(name)
+
+    @property
+    def pictures(self) -> str:
+        """Which pictures of a run are on show: "trajectory", "gallery", or ""."""
+        page = self.runs.run if self.page == "runs" else None
+        return page.tab.lower() if page is not None and page.tab in ("Trajectory", "Gallery") else ""
+
+    def picture(self, action: str) -> None:
+        if self.runs.run is not None:
+            (self.runs.run.gallery if self.pictures == "gallery" else self.runs.run.trajectory).act(action)
+
+    def open_picture(self) -> None:
+        self.pages.choose_picture()
 
     def step_run(self, by: int) -> None:
         self.runs.list.step(by)
@@ -246,6 +263,7 @@ class MainWindow(QMainWindow):
         self.pages.said.connect(self.notice.say)
         self.pages.preset_wanted.connect(self._open_text)
         self.pages.typed.connect(self._autosave.start)
+        PictureDrop(self).dropped.connect(self.session.read_picture)
         self.runs.run_chosen.connect(self.session.show)
         self.runs.preset_wanted.connect(lambda: self.show_page("presets"))
         self.runs.tour_wanted.connect(lambda: self.run_command("tour.start"))

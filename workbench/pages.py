@@ -1,15 +1,18 @@
 """The pages of a window: each is made when it is first wanted, and joined to those it asks something of."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QStackedWidget, QWidget
+from PySide6.QtWidgets import QFileDialog, QStackedWidget, QWidget
 
+from engine.contract.image_record import Picture
 from workbench import theme
 from workbench.commands import Command, Keys, shown_key
 from workbench.io import preset_files
 from workbench.io.session import Session
+from workbench.state import picture_preset
 from workbench.theme import Theme
 from workbench.views.help_page import HelpPage
 from workbench.views.runs_page import RunsPage
@@ -17,6 +20,7 @@ from workbench.views.runs_page import RunsPage
 if TYPE_CHECKING:
     from workbench.views.judge_page import JudgePage
     from workbench.views.preset_page import PresetPage
+    from workbench.views.run_page import RunPage
 
 #: Name, title and key of each page on the rail, and of the one at its end.
 PAGES = [("runs", "Runs", "Ctrl+1"), ("presets", "Presets", "Ctrl+2"), ("judge", "Judge", "Ctrl+3")]
@@ -47,6 +51,8 @@ class Pages(QStackedWidget):
         self.judging: JudgePage | None = None
         self.help: HelpPage | None = None
         self.addWidget(self.runs)
+        session.picture_read.connect(self._draw_again)
+        self.runs.run_page_built.connect(self._join_pictures)
 
     def show_page(self, name: str) -> QWidget:
         page = self.page(name)
@@ -78,10 +84,16 @@ class Pages(QStackedWidget):
             from workbench.views.judge_page import JudgePage
 
             session = self._session
-            self.judging = JudgePage(session.labelling, session.desk, session.fillings, self._judging_keys())
+            self.judging = JudgePage(session.labelling, session.desk, session.fillings, self._keys.written("judge"))
             self._join_judging(self.judging)
             self.addWidget(self.judging)
         return self.judging
+
+    def choose_picture(self) -> None:
+        """Ask for a PNG whose record is wanted as a preset."""
+        path, _ = QFileDialog.getOpenFileName(self, "A picture to draw again", "", "PNG pictures (*.png)")
+        if path:
+            self._session.read_picture(Path(path))
 
     def set_theme(self, colours: Theme) -> None:
         self._colours = colours
@@ -96,6 +108,23 @@ class Pages(QStackedWidget):
             self.help = HelpPage([(c.title, shown_key(c.shortcut)) for c in self._commands if c.shortcut])
             self.addWidget(self.help)
         return self.help
+
+    def _join_pictures(self, page: "RunPage") -> None:
+        page.gallery.said.connect(self.said)
+        page.gallery.again_wanted.connect(
+            lambda record: self.preset_wanted.emit(picture_preset.with_its_seed(record), picture_preset.name_of(record))
+        )
+        page.gallery.set_keys(self._keys.written("gallery"))
+        self._keys.attach("gallery", page.gallery)
+        self._keys.attach("trajectory", page.trajectory, repeats=True)
+
+    def _draw_again(self, path: Path, picture: Picture) -> None:
+        """A picture was given to the window: offer the preset that makes it, or say why there is none."""
+        if picture.record is None:
+            self.said.emit(picture_preset.why_not(path.name, picture))
+        else:
+            text = picture_preset.drawn_again(picture.record)
+            self.preset_wanted.emit(text, picture_preset.name_of(picture.record))
 
     def _join_presets(self, page: "PresetPage") -> None:
         session = self._session
@@ -117,7 +146,3 @@ class Pages(QStackedWidget):
         page.sitting.draw_markdown(bool(self._settings.value("judge/markdown", False, type=bool)))
         page.sitting.markdown_changed.connect(lambda is_drawn: self._settings.setValue("judge/markdown", is_drawn))
         page.set_theme(self._colours)
-
-    def _judging_keys(self) -> dict[str, str]:
-        """How the key of each action of a sitting is written."""
-        return {c.id.removeprefix("judge."): shown_key(c.shortcut) for c in self._commands if c.page == "judge"}

@@ -11,6 +11,7 @@ from engine.contract.rollouts import Completion, read_completion
 from engine.contract.run_dir import RunDir, read_json
 from engine.contract.strict_yaml import YamlError, load_yaml
 from workbench.io.background import Background
+from workbench.io.run_pictures import RunPictures
 
 #: A hostile or damaged file must not fill the memory.
 LONGEST_LINE = 4 * 1024 * 1024
@@ -46,6 +47,7 @@ class RunReader(QObject):
     def __init__(self, run: RunDir, background: Background) -> None:
         super().__init__()
         self.run = run
+        self.pictures = RunPictures(run, background)
         self._background = background
         self._wanted: Sequence[Samples] | None = None
         self._is_reading = False
@@ -53,6 +55,7 @@ class RunReader(QObject):
 
     def close(self) -> None:
         self._is_closed = True
+        self.pictures.close()
 
     def read_answers(self, samples: Sequence[Samples]) -> None:
         """Emit `answers` with the completions of these events, in their order."""

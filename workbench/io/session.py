@@ -9,6 +9,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from engine.contract import commands
 from engine.contract.commands import Ask
+from engine.contract.image_record import read_picture
 from engine.contract.run_dir import RunDir
 from workbench.io import engine_process, key_file, preset_files
 from workbench.io.background import Background
@@ -33,7 +34,8 @@ class Session(QObject):
 
     runs_changed: the index differs. shown: feed and reader of another run. arrived: a run started here is on show.
     refused: a preset's faults. planned: what the engine would do, and the text of the preset it would do it with.
-    said: a sentence for the person. busy: what is being waited for, "" when nothing is.
+    picture_read: a PNG's path, and what it says of itself. said: a sentence for the person. busy: what is being
+    waited for, "" when nothing is.
     """
 
     runs_changed = Signal()
@@ -42,6 +44,7 @@ class Session(QObject):
     refused = Signal(object)
     planned = Signal(object, str)
     preset_saved = Signal(object, str)
+    picture_read = Signal(object, object)
     said = Signal(str)
     busy = Signal(str)
     key_file_ready = Signal(object)
@@ -142,6 +145,12 @@ class Session(QObject):
             lambda: preset_files.save(path, text), lambda _: self.preset_saved.emit(path, text), self._could_not_save
         )
 
+    def read_picture(self, path: Path) -> None:
+        """See what a PNG says of how it was drawn; one that says nothing readable is told of in a sentence."""
+        self.background.submit(
+            lambda: read_picture(path), lambda found: self.picture_read.emit(path, found), self._could_not_read
+        )
+
     def keep_unsaved(self, kept: preset_files.Kept | None) -> None:
         """Remember what is typed and not saved, over a crash or a closed window."""
         workspace = self.workspace.path
@@ -223,6 +232,9 @@ class Session(QObject):
 
     def _could_not_ask(self, error: Exception) -> None:
         self.said.emit(f"The request could not be written: {error}. Is the disk full?")
+
+    def _could_not_read(self, error: Exception) -> None:
+        self.said.emit(f"{error}.")
 
     def _could_not_save(self, error: Exception) -> None:
         self.said.emit(f"The preset could not be saved: {error}. Save it to another folder.")

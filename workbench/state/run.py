@@ -17,6 +17,10 @@ RECENT = 31
 KEPT_UNREADABLE = 50
 #: Steps beyond this cannot be told apart on an axis of doubles, so such a line is damage.
 LAST_STEP = 2**53
+#: Methods whose pictures matter as much as their curves.
+PICTURED = frozenset(
+    {"denoiser", "vae", "diffusion_sample", "diffusion_dpo", "diffusion_grpo", "diffusion_nft", "draft"}
+)
 
 
 @dataclass
@@ -94,6 +98,11 @@ class RunState:
     @property
     def seconds_per_step(self) -> float:
         return self._pace.seconds_per_step
+
+    @property
+    def is_pictured(self) -> bool:
+        """Whether it draws pictures, or has drawn some."""
+        return self.method in PICTURED or bool(self.images)
 
     @property
     def seconds_left(self) -> float:

@@ -32,6 +32,7 @@ class PictureCards(QWidget):
         self.panes: list[PicturePane] = []
         self._store = store
         self._paths: list[Path | None] = []
+        self._names: list[str] = []
         self._view = WHOLE
         self._is_blinking = False
         self._grid = QGridLayout()
@@ -44,9 +45,19 @@ class PictureCards(QWidget):
         self._late.timeout.connect(self._draw)
         store.arrived.connect(self._take)
 
-    def show_pictures(self, paths: Sequence[Path | None], coming: Sequence[Path | None] = ()) -> None:
-        """Show these, from the left, and read those that come next meanwhile; None is no place of the set."""
-        self._paths, self._view, self._is_blinking = list(paths), WHOLE, False
+    def show_pictures(
+        self,
+        paths: Sequence[Path | None],
+        coming: Sequence[Path | None] = (),
+        *,
+        names: Sequence[str] = (),
+        view: View = WHOLE,
+    ) -> None:
+        """Show these, from the left, and read those that come next meanwhile; None is no place of the set.
+
+        names: what stands over them; by default the keys that judge them.
+        """
+        self._paths, self._view, self._is_blinking, self._names = list(paths), view, False, list(names)
         while len(self.cards) < len(paths):
             self._add_card()
         if sum(not card.isHidden() for card in self.cards) != len(paths):
@@ -121,7 +132,8 @@ class PictureCards(QWidget):
         count = len(self._paths)
         for at, (card, pane) in enumerate(zip(self.cards[:count], self.panes, strict=False)):
             shown = (at + 1) % count if self._is_blinking else at
-            card.show_name(name_of(shown, count) + ("   in this place for now" if self._is_blinking else ""))
+            name = self._names[shown] if self._names else name_of(shown, count)
+            card.show_name(name + ("   in this place for now" if self._is_blinking and count > 1 else ""))
             path = self._paths[shown]
             picture = self._store.get(path) if path is not None else OUTSIDE
             pane.show_picture(picture, is_late=not self._late.isActive())

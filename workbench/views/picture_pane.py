@@ -61,6 +61,10 @@ class PicturePane(QWidget):
         self._picture, self._is_late = picture, is_late
         self.update()
 
+    @property
+    def view(self) -> View:
+        return self._view
+
     def set_view(self, view: View) -> None:
         self._view = view
         self.update()

@@ -93,7 +93,7 @@ class RunHeader(QFrame):
         self._show_buttons(None)
 
     def show_state(self, state: RunState, status: Status, parents: list[str]) -> None:
-        self._method.setText(state.method.upper())
+        self._method.setText(state.method.upper().replace("_", " "))
         self._mark.show_state(status.state, self._colours)
         self._mark.show()
         self._facts.set_full_text(facts(state, status, parents, time.time()))

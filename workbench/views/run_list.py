@@ -100,10 +100,10 @@ class RunDelegate(QStyledItemDelegate):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._draw_ground(painter, option)
         space: QRect = option.rect.adjusted(MARGIN, 9, -MARGIN, -9)
-        method = QFontMetrics(self._muted).horizontalAdvance(row.method.upper())
+        method = QFontMetrics(self._muted).horizontalAdvance(row.method.upper().replace("_", " "))
         has_curve = len(row.headline) > 1
         self._text(painter, space.adjusted(0, 0, -method - 8, 0), row.name, self._name, "text")
-        self._text(painter, space, row.method.upper(), self._muted, "muted", right=True)
+        self._text(painter, space, row.method.upper().replace("_", " "), self._muted, "muted", right=True)
         self._draw_state(painter, space.adjusted(0, 19, 0, 0), row)
         if has_curve:
             self._draw_curve(painter, space, row)

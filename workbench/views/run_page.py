@@ -1,23 +1,27 @@
 """One run: how it stands, its curves, and below them what it wrote."""
 
-from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QFrame, QSplitter, QStackedWidget, QTabBar, QWidget
+from PySide6.QtCore import QTimer, Signal
+from PySide6.QtWidgets import QFrame, QStackedWidget, QTabBar, QWidget
 
 from engine.contract.status import Status
 from workbench import theme
 from workbench.io.run_feed import RunFeed
 from workbench.io.run_reader import Frozen, RunReader
-from workbench.state.run import RunChanges
+from workbench.state.run import RunChanges, RunState
 from workbench.theme import Theme
 from workbench.views.completions_pane import CompletionsPane
+from workbench.views.gallery_pane import GalleryPane
 from workbench.views.health_pane import HealthPane
 from workbench.views.labels import column, row
 from workbench.views.metric_board import MetricBoard
 from workbench.views.preflight_view import PreflightView
 from workbench.views.run_header import RunHeader
 from workbench.views.text_panes import FilesPane, LogPane, PresetPane
+from workbench.views.trajectory_pane import TrajectoryPane
+from workbench.views.two_way_split import TwoWaySplit
 
-TABS = ("Completions", "Data", "Health", "Log", "Preset", "Files")
+TABS = ("Completions", "Trajectory", "Gallery", "Data", "Health", "Log", "Preset", "Files")
+OF_TEXTS, OF_PICTURES = {"Completions"}, {"Trajectory", "Gallery"}
 #: Words change more slowly than curves, so that they can be read.
 WORDS_MS = 200
 
@@ -34,9 +38,12 @@ class RunPage(QWidget):
         self._feed: RunFeed | None = None
         self._reader: RunReader | None = None
         self._parents: list[str] = []
+        self._has_chosen_tab = False
         self.header = RunHeader()
         self.board = MetricBoard()
         self.completions = CompletionsPane()
+        self.trajectory = TrajectoryPane()
+        self.gallery = GalleryPane()
         self.data = PreflightView()
         self.health = HealthPane()
         self.log = LogPane()
@@ -45,13 +52,15 @@ class RunPage(QWidget):
         self._tabs = QTabBar()
         self._tabs.setAccessibleName("What the run wrote")
         self._stack = QStackedWidget()
-        self.split = QSplitter(Qt.Orientation.Vertical)
+        self.split = TwoWaySplit()
         self._lay_out()
         self.header.asked.connect(self.asked)
         self.header.smoothing_changed.connect(self.smoothing_changed)
         self.header.smoothing_changed.connect(self.board.set_smoothing)
         self.preset.reuse_wanted.connect(self.reuse_wanted)
         self._tabs.currentChanged.connect(self._show_tab_at)
+        self._tabs.tabBarClicked.connect(self._tab_clicked)
+        self.trajectory.filmed.connect(self._show_film)
         self._words = QTimer(self, singleShot=True, interval=WORDS_MS)
         self._words.timeout.connect(self._show_words)
 
@@ -64,6 +73,8 @@ class RunPage(QWidget):
         self.board.forget()
         self.board.show_waiting("")
         self.completions.show_run(reader)
+        self.trajectory.show_run(reader.pictures)
+        self.gallery.show_run(reader.pictures)
         self.log.show_run(feed.run.log)
         self.files.show_run(reader)
         reader.frozen.connect(self._show_frozen)
@@ -73,26 +84,44 @@ class RunPage(QWidget):
         feed.caught_up.connect(self._show_words)
 
     def show_tab(self, name: str) -> None:
-        self._tabs.setCurrentIndex(TABS.index(name))
+        """Show a tab, if this run has it; where pictures are, the keys go there too."""
+        if self.has_tab(name):
+            self._has_chosen_tab = True
+            self._tabs.setCurrentIndex(TABS.index(name))
+            if name in OF_PICTURES:
+                (self.trajectory if name == "Trajectory" else self.gallery).setFocus()
+
+    def has_tab(self, name: str) -> bool:
+        return self._tabs.isTabVisible(TABS.index(name))
+
+    @property
+    def tab(self) -> str:
+        return TABS[self._tabs.currentIndex()]
+
+    def let_go(self) -> bool:
+        """Give up what is looked at closely, a cursor or a zoom; False if there was none of it."""
+        return (self.tab == "Gallery" and self.gallery.let_go()) or self.board.let_go()
 
     @property
     def status(self) -> Status | None:
         return self._feed.status if self._feed is not None else None
 
     def set_theme(self, colours: Theme) -> None:
-        for part in (self.header, self.board, self.completions, self.data, self.health):
+        panes = (self.completions, self.trajectory, self.gallery, self.data, self.health)
+        for part in (self.header, self.board, *panes):
             part.set_theme(colours)
         self._show_words()
 
     def close_down(self) -> None:
         self._words.stop()
-        self.log.close_down()
-        self.board.close_down()
+        for part in (self.log, self.board, self.trajectory, self.gallery):
+            part.close_down()
         if self._reader is not None:
             self._reader.close()
 
     def _lay_out(self) -> None:
-        panes = (self.completions, self.data, self.health, self.log, self.preset, self.files)
+        of_pictures = (self.trajectory, self.gallery)
+        panes = (self.completions, *of_pictures, self.data, self.health, self.log, self.preset, self.files)
         for name, pane in zip(TABS, panes, strict=True):
             self._tabs.addTab(name)
             self._stack.addWidget(pane)
@@ -110,30 +139,61 @@ class RunPage(QWidget):
         self.split.addWidget(lower)
         self.split.setStretchFactor(0, 2)
         self.split.setStretchFactor(1, 1)
-        self.split.setSizes([520, 260])
-        self.split.setChildrenCollapsible(False)
-        self.split.setHandleWidth(theme.SPACE[2])
-        self.setLayout(column(self.header, self.split, space=2))
+        layout = column(self.header, space=2)
+        layout.addWidget(self.split, 1)
+        self.setLayout(layout)
+        for name in OF_PICTURES:
+            self._tabs.setTabVisible(TABS.index(name), False)
 
     def _show_tab_at(self, index: int) -> None:
         self._stack.setCurrentIndex(index)
-        self.completions.controls.setVisible(index == 0)
+        self.completions.controls.setVisible(TABS[index] in OF_TEXTS)
         if TABS[index] in ("Data", "Health"):
             self._show_words()
 
     def _update(self, changes: RunChanges) -> None:
         if self._feed is None:
             return
+        self._arrange_for(self._feed.state)
         self.board.show_state(self._feed.state, changes)
         if changes.samples:
             self.completions.show_samples(self._feed.state.samples)
         if not self._words.isActive():
             self._words.start()
 
+    def _arrange_for(self, state: RunState) -> None:
+        """Curves over what the run wrote; where it draws pictures, beside them, as those want the room."""
+        if not state.method:
+            return  # not read yet
+        self.board.setVisible(not state.is_pictured or bool(state.series))
+        if self.has_tab("Gallery") == state.is_pictured:
+            return
+        own, others = (OF_PICTURES, OF_TEXTS) if state.is_pictured else (OF_TEXTS, OF_PICTURES)
+        was_of_others = self.tab in others
+        for names, are_shown in ((own, True), (others, False)):
+            for name in names:
+                self._tabs.setTabVisible(TABS.index(name), are_shown)
+        self._tabs.updateGeometry()
+        self.split.set_beside(state.is_pictured)
+        if was_of_others:
+            self._has_chosen_tab = False
+            self._tabs.setCurrentIndex(TABS.index("Gallery" if state.is_pictured else "Completions"))
+
+    def _tab_clicked(self, at: int) -> None:
+        self._has_chosen_tab = True
+
+    def _show_film(self) -> None:
+        """Noise is becoming a picture right now: that is what one wants to see first."""
+        if not self._has_chosen_tab and self.has_tab("Trajectory"):
+            self._tabs.setCurrentIndex(TABS.index("Trajectory"))
+
     def _show_words(self) -> None:
         if self._feed is None:
             return
         state, status = self._feed.state, self._feed.status
+        if state.is_pictured:
+            self.gallery.show_images(state.images)
+            self.trajectory.show_alive(status is not None and status.is_alive)
         if status is not None:
             self.header.show_state(state, status, self._parents)
         elif not self._feed.has_caught_up:
