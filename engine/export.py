@@ -14,7 +14,7 @@ from engine.adapters import merged
 from engine.checkpoint import MANIFEST, TRAINING, is_whole, newest_whole, put_in_place, save_model
 from engine.contract import settings
 from engine.contract.image_presets import ImagePreset
-from engine.contract.preset import load_preset
+from engine.contract.preset import load_preset, training_of
 from engine.contract.run_dir import RunDir
 from engine.image_card import image_card
 from engine.model_card import model_card
@@ -68,7 +68,9 @@ def _chosen(run: RunDir, step: int | None) -> tuple[Path, int]:
     if folder != run.final:
         return folder, int(folder.name.partition("-")[2])
     newest = newest_whole(run)  # a run ends with a checkpoint of its last step
-    return folder, load_preset(run.preset).training.steps if newest is None else int(newest.name.partition("-")[2])
+    training = training_of(load_preset(run.preset))
+    last = 0 if training is None else training.steps
+    return folder, last if newest is None else int(newest.name.partition("-")[2])
 
 
 def _copy(source: Path, staging: Path) -> None:

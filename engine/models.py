@@ -22,7 +22,7 @@ from transformers import (
 from engine.adapters import add_adapter, merged
 from engine.checkpoint import is_whole, newest_whole, put_in_place, save_model
 from engine.contract import settings
-from engine.contract.preset import load_preset
+from engine.contract.preset import load_text_preset
 from engine.contract.run_dir import RunDir, is_run_dir, read_json
 from engine.data.byte_tokenizer import byte_tokenizer
 from engine.lineage import run_of
@@ -261,7 +261,7 @@ def base_of(folder: Path, preset: settings.Model) -> tuple[settings.Model, int]:
     if run is not None and is_whole(run.path / MERGED_BASE, deep=False):
         return _without_adapter(preset, str(run.path / MERGED_BASE)), 0
     if run is not None:
-        own = load_preset(run.preset)
+        own = load_text_preset(run.preset)
         base = _without_adapter(preset, own.model.path)
         return base.model_copy(update={"scratch": own.model.scratch}), own.seed
     named = read_json(folder / "adapter_config.json").get("base_model_name_or_path")

@@ -111,7 +111,8 @@ def farewell(run: RunDir, progress: Progress, status: Status, *, seconds: float)
     """How it ended and what to do next, in one line."""
     match status.state:
         case "finished":
-            return f"finished {progress.step} steps in {duration(seconds)}; the model is in {run.final}"
+            left = f"the model is in {run.final}" if run.final.is_dir() else f"what it left is in {run.path}"
+            return f"finished {progress.step} steps in {duration(seconds)}; {left}"
         case "stopped":
             return f"stopped after step {progress.step}; to go on: python -m engine resume {run.path}"
         case _:

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from engine.contract import image_settings, settings
-from engine.contract.settings import NAME, SEED, STRICT
+from engine.contract import image_settings, sampler_settings, settings
+from engine.contract.settings import NAME, SEED, STRICT, setting
 
 
 class DenoiserPreset(BaseModel, **STRICT):
@@ -19,9 +19,31 @@ class DenoiserPreset(BaseModel, **STRICT):
     denoiser: image_settings.Denoiser = image_settings.Denoiser()
 
 
-ImagePreset = DenoiserPreset
+class SamplerProofPreset(BaseModel, **STRICT):
+    method: Literal["sampler_proof"]
+    name: str | None = NAME
+    seed: int = SEED
+    model: image_settings.ImageModel | None = setting(
+        None, "prove samplers on the schedule of this model; empty = on the one named below"
+    )
+    sampler_proof: sampler_settings.SamplerProof = sampler_settings.SamplerProof()
+
+
+class ToyDiffusionPreset(BaseModel, **STRICT):
+    method: Literal["toy_diffusion"]
+    name: str | None = NAME
+    seed: int = SEED
+    model: sampler_settings.ToyNetwork = sampler_settings.ToyNetwork()
+    optimizer: settings.Optimizer = settings.Optimizer()
+    training: settings.Training = settings.Training()
+    toy_diffusion: sampler_settings.ToyDiffusion = sampler_settings.ToyDiffusion()
+
+
+ImagePreset = DenoiserPreset | SamplerProofPreset | ToyDiffusionPreset
 
 #: The class behind each value of `method:`.
 IMAGE_PRESETS: dict[str, type[ImagePreset]] = {
     "denoiser": DenoiserPreset,
+    "sampler_proof": SamplerProofPreset,
+    "toy_diffusion": ToyDiffusionPreset,
 }

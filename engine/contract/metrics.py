@@ -146,6 +146,13 @@ CATALOGUE: dict[str, Metric] = {
     "mean_reward": Metric("Mean score", "", "none", "of all answers; only differences between answers are learned"),
     "max_reward": Metric("Highest score", "", "none", "of all answers of the step"),
     "sampled_accuracy": Metric("Sampled accuracy", "", "up", "share of written answers the verifier accepts"),
+    "proof/order_error": Metric("Order, off by", "", "down", "measured order of the error, less what it should be"),
+    "proof/worst_z": Metric("Worst z of a law", "standard errors", "down", "samples against their sampler's exact law"),
+    "proof/difference": Metric("Largest difference to diffusers", "", "down", "of any pixel, from the same noise"),
+    "proof/failed": Metric("Checks that fail", "checks", "down", "so far"),
+    "eval_energy_distance": Metric(
+        "Distance of the particles", "", "down", "energy distance from where particles end to the data; 0 is one law"
+    ),
     "step_time": Metric("Time a step", "s", "down", "wall time of the step"),
     "timing/rollout": Metric("Sampling time", "s", "down", "part of the step spent writing answers"),
     "timing/reward": Metric("Scoring time", "s", "down", "part of the step spent on rewards"),
@@ -261,6 +268,8 @@ _THEN = {
 
 #: The metric that a run list draws small and a terminal shows first.
 HEADLINE = {
+    "sampler_proof": "proof/worst_z",
+    "toy_diffusion": "loss",
     "sft": "loss",
     "reward_model": "accuracy",
     "dpo": "rewards/accuracies",

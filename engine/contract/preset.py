@@ -241,9 +241,14 @@ def model_of(preset: Preset) -> settings.Model | image_settings.ImageModel | Non
     return getattr(preset, "model", None)
 
 
+def data_of(preset: Preset) -> settings.Data | image_settings.ImageData | None:
+    """The section `data`; None for a method that reads none."""
+    return getattr(preset, "data", None)
+
+
 def sources_of(preset: Preset, which: Literal["train", "eval"]) -> Sequence[AnySource]:
     """What it learns from, or what is held out; empty for a method without data."""
-    data: settings.Data | image_settings.ImageData | None = getattr(preset, "data", None)
+    data = data_of(preset)
     if data is None:
         return []
     return data.train if which == "train" else data.eval or []

@@ -39,22 +39,22 @@ def span(schedule: Schedule) -> tuple[float, float]:
 
 def ode_euler(predict: Predict, schedule: Schedule, x: Tensor, steps: int, eta: float, draw: Draw) -> Iterator[Moment]:
     """Euler's method: order 1. eta and draw are not used, as by none of the ODE's."""
-    return _integrated(_euler_step, predict, schedule, x, steps)
+    return integrated("ode_euler", predict, schedule, x, steps, span(schedule))
 
 
 def ode_heun(predict: Predict, schedule: Schedule, x: Tensor, steps: int, eta: float, draw: Draw) -> Iterator[Moment]:
     """Heun's method, as in Karras et al. 2022 (arXiv:2206.00364), algorithm 1, but in t: order 2."""
-    return _integrated(_heun_step, predict, schedule, x, steps)
+    return integrated("ode_heun", predict, schedule, x, steps, span(schedule))
 
 
 def ode_rk4(predict: Predict, schedule: Schedule, x: Tensor, steps: int, eta: float, draw: Draw) -> Iterator[Moment]:
     """The classical Runge-Kutta method: order 4."""
-    return _integrated(_rk4_step, predict, schedule, x, steps)
+    return integrated("ode_rk4", predict, schedule, x, steps, span(schedule))
 
 
 def sde_euler(predict: Predict, schedule: Schedule, x: Tensor, steps: int, eta: float, draw: Draw) -> Iterator[Moment]:
     """Euler-Maruyama on the reverse SDE, eq. 6: dx = [f - g^2 score] dt + g dw. The last step draws nothing."""
-    for step, (t, s) in enumerate(_intervals(schedule, steps), 1):
+    for step, (t, s) in enumerate(_intervals(span(schedule), steps), 1):
         a, rate = _signal_at(schedule, t)
         eps = predict(x, asked(t, x))
         x0 = to_x0(x, eps, a)
@@ -65,19 +65,18 @@ def sde_euler(predict: Predict, schedule: Schedule, x: Tensor, steps: int, eta: 
         yield Moment(step, steps, t, x, x0)
 
 
-def _integrated(
-    method: Callable[[Look, Tensor, float, float], tuple[Tensor, Tensor]],
-    predict: Predict,
-    schedule: Schedule,
-    x: Tensor,
-    steps: int,
+def integrated(
+    sampler: str, predict: Predict, schedule: Schedule, x: Tensor, steps: int, ends: tuple[float, float]
 ) -> Iterator[Moment]:
+    """The ODE's solution between two timesteps, by the method of the sampler."""
+    method = _METHODS[sampler]
+
     def look(x: Tensor, t: float) -> Flow:
         a, rate = _signal_at(schedule, t)
         eps = predict(x, asked(t, x))
         return Flow((rate / 2) * (x - eps / (1 - a) ** 0.5), to_x0(x, eps, a))
 
-    for step, (t, s) in enumerate(_intervals(schedule, steps), 1):
+    for step, (t, s) in enumerate(_intervals(ends, steps), 1):
         x, x0 = method(look, x, t, s)
         yield Moment(step, steps, t, x, x0)
 
@@ -102,10 +101,12 @@ def _rk4_step(look: Look, x: Tensor, t: float, s: float) -> tuple[Tensor, Tensor
     return x + h / 6 * (first + 2 * second + 2 * third + fourth), x0
 
 
-def _intervals(schedule: Schedule, steps: int) -> list[tuple[float, float]]:
-    begin, end = span(schedule)
-    grid = [begin + (end - begin) * k / steps for k in range(steps + 1)]
-    return list(itertools.pairwise(grid))
+_METHODS = {"ode_euler": _euler_step, "ode_heun": _heun_step, "ode_rk4": _rk4_step}
+
+
+def _intervals(ends: tuple[float, float], steps: int) -> Iterator[tuple[float, float]]:
+    begin, end = ends
+    return itertools.pairwise(begin + (end - begin) * k / steps for k in range(steps + 1))
 
 
 def _signal_at(schedule: Schedule, t: float) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from engine.contract.sampler_names import DRAWING_NOISE
 from engine.diffusion.samplers import Moment, moments
 from engine.diffusion.schedules import Schedule, alpha_bar
 from engine.diffusion.stepping import Predict
@@ -66,10 +67,13 @@ def flow_map(data: GaussianData, x: Tensor, a_t: float, a_s: float) -> Tensor:
 
 
 def path_law(data: GaussianData, schedule: Schedule, *, sampler: str, steps: int, eta: float = 0.0) -> PathLaw:
-    """The exact law of one of our samplers' images. On Gaussian data every step is affine, so images are
-    c + M x_T + sum_k M_k z_k: what each column does is found by sending unit vectors through the sampler itself."""
+    """The exact law of a sampler's images, unless it is diffusers' and draws noise.
+
+    On Gaussian data every step is affine, so images are c + M x_T + sum_k M_k z_k: what each column does is found by
+    sending unit vectors through the sampler itself.
+    """
     size = len(data.mean)
-    draws = _draws(data, schedule, sampler, steps, eta)
+    draws = _draws(data, schedule, sampler, steps, eta) if eta or sampler in DRAWING_NOISE else 0
     probes = _Probes(size, draws)
     start = torch.zeros(1 + size * (1 + draws), 1, 1, size, dtype=torch.float64)
     start[1 : 1 + size] = torch.eye(size, dtype=torch.float64)[:, None, None]

@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Generator, Tensor
 
 from engine.diffusion.prediction import to_x0
-from engine.diffusion.schedules import Schedule, timestep_of
+from engine.diffusion.schedules import Schedule, betas_of, timestep_of
 from engine.diffusion.stepping import Moment, Predict, asked
 
 
@@ -59,8 +58,7 @@ def library_moments(
 
 def scheduler_of(name: str, schedule: Schedule, options: dict[str, Any]) -> Any:
     """The scheduler of diffusers on our table of betas, asked for noise."""
-    table = schedule.alphas_cumprod.cpu()
-    betas = 1 - table / torch.cat([torch.ones(1, dtype=torch.float64), table[:-1]])
+    betas = betas_of(schedule)
     spaced = {"timestep_spacing": schedule.spacing, "steps_offset": schedule.steps_offset}
     count = len(betas)
     return _new(name, num_train_timesteps=count, trained_betas=betas.numpy(), **spaced, **options)
@@ -76,6 +74,7 @@ def _moments(
     predict: Predict, scheduler: Any, recipe: _Recipe, x: Tensor, steps: int, drawing: dict[str, Any]
 ) -> Iterator[Moment]:
     scheduler.set_timesteps(steps, device=x.device)
+    scheduler.set_begin_index(0)  # else it is looked for by timestep, and Karras' levels may share one
     x = x * scheduler.init_noise_sigma if recipe.scales else x
     done = 0
     for index, t in enumerate(scheduler.timesteps):

@@ -103,6 +103,12 @@ def ddpm_strides(schedule: Schedule, steps: int) -> list[Stride]:
     return [Stride(t, table[t], a_s) for t, a_s in zip(asked, ends, strict=True)]
 
 
+def betas_of(schedule: Schedule) -> Tensor:
+    """(T,) float64, on the CPU: the share of the signal's variance that each timestep takes."""
+    table = schedule.alphas_cumprod.cpu()
+    return 1 - table / torch.cat([torch.ones(1, dtype=torch.float64), table[:-1]])
+
+
 def alpha_bar(schedule: Schedule, timestep: Tensor | float) -> Tensor:
     """a at timesteps in the network's own units, any shape, -1 to T - 1. Float64. Integers read the table.
 
@@ -152,10 +158,16 @@ def _log_at(schedule: Schedule, timestep: Tensor) -> Tensor:
 
 
 def _slope_at(schedule: Schedule, timestep: Tensor) -> Tensor:
-    """How fast log a changes at timesteps of the table: the slope of the parabola through the three nearest."""
-    middle = timestep.clamp(0, len(schedule.alphas_cumprod) - 2)
+    """How fast log a changes at timesteps of the table: of the fourth order, by the two neighbours on either side.
+
+    At the ends of the table, that of the parabola through the three nearest."""
+    last = len(schedule.alphas_cumprod) - 1
+    middle = timestep.clamp(0, last - 1)
     below, here, above = (_log_at(schedule, middle + shift) for shift in (-1, 0, 1))
-    return (above - below) / 2 + (timestep - middle) * (above - 2 * here + below)
+    parabola = (above - below) / 2 + (timestep - middle) * (above - 2 * here + below)
+    far = _log_at(schedule, (middle + 2).clamp(max=last)) - _log_at(schedule, (middle - 2).clamp(min=-1))
+    is_inner = (timestep >= 1) & (timestep <= last - 2)
+    return torch.where(is_inner, (8 * (above - below) - far) / 12, parabola)
 
 
 def _betas(config: Mapping[str, Any]) -> Tensor:

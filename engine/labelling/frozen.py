@@ -25,7 +25,7 @@ from engine.contract.labels_log import (
     read_set,
 )
 from engine.contract.labels_use import SCHEME, LabelUse
-from engine.contract.preset import AnySource, Preset, sources_of
+from engine.contract.preset import AnySource, Preset, data_of, sources_of
 from engine.contract.run_dir import RunDir, read_json, write_json
 from engine.labelling import pictures
 from engine.labelling.rows import Learned, learn
@@ -106,10 +106,11 @@ def with_frozen(preset: Preset, run: RunDir) -> Preset:
         copy = _copies(run) / source.path.removeprefix(SCHEME) / f"{which}-{number}.jsonl"
         sources = train if which == "train" else held_out
         sources[number] = source.model_copy(update={"path": str(copy), "options": {}})
-    if train == sources_of(preset, "train") and held_out == sources_of(preset, "eval"):
+    data = data_of(preset)
+    if data is None or (train == sources_of(preset, "train") and held_out == sources_of(preset, "eval")):
         return preset
-    data = preset.data.model_copy(update={"train": train, "eval": held_out or None})
-    return preset.model_copy(update={"data": data})
+    own = data.model_copy(update={"train": train, "eval": held_out or None})
+    return preset.model_copy(update={"data": own})
 
 
 def _label_sources(preset: Preset) -> Iterator[tuple[str, int, AnySource]]:

@@ -5,6 +5,8 @@ They are apart so that a run of text does not load diffusers.
 | method | paper | where we depart |
 |---|---|---|
 | denoiser | Ho et al. 2020, arXiv:2006.11239, eq. 14 | none |
+| sampler_proof | Song et al. 2021, arXiv:2011.13456, eq. 13 on Gaussian data | trains nothing |
+| toy_diffusion | Ho et al. 2020, eq. 14, in the continuous time of arXiv:2011.13456 | the plane, not images |
 """
 
 from collections.abc import Callable
@@ -12,8 +14,11 @@ from typing import Any, NamedTuple
 
 from engine.diffusion.bench import ImageBench
 from engine.diffusion.networks import open_image_model
+from engine.diffusion.toy import open_toy
 from engine.loop import Method
 from engine.methods.denoiser import denoiser
+from engine.methods.sampler_proof import sampler_proof
+from engine.methods.toy_diffusion import toy_diffusion
 from engine.work import Work
 
 
@@ -30,4 +35,6 @@ class ImageMethod(NamedTuple):
 #: Preset method -> how it is built.
 IMAGE_METHODS: dict[str, ImageMethod] = {
     "denoiser": ImageMethod(denoiser),
+    "sampler_proof": ImageMethod(sampler_proof, open=None),
+    "toy_diffusion": ImageMethod(toy_diffusion, open=open_toy),
 }

@@ -12,7 +12,7 @@ from engine.contract.faults import PresetError
 from engine.contract.labels import Candidate, Item, Judgement, LabelDir, LabelSet, Line, Retraction
 from engine.contract.labels_log import append_judgement, create_set, fingerprint, read_items, read_judgements
 from engine.contract.labels_use import LabelUse
-from engine.contract.preset import load_preset
+from engine.contract.preset import load_preset, load_text_preset, sources_of
 from engine.contract.run_dir import RunDir, read_json
 from engine.data.formats import KINDS, canonical
 from engine.labelling.frozen import with_frozen
@@ -182,9 +182,9 @@ def test_check_tells_which_judgements_give_no_row(labels: LabelDir, workspace: P
 def test_a_resumed_run_learns_from_its_own_copy_whatever_was_said_since(labels: LabelDir, workspace: Path) -> None:
     run = launch.create(launch.prepare(preset_file(workspace, "labels:kind"), [], workspace=workspace))
     append_judgement(labels.judgements, said("s", (0,), (1,)))
-    preset = load_preset(run.preset)
+    preset = load_text_preset(run.preset)
     assert preset.data.train[0].path == "labels:kind"
-    [source] = with_frozen(preset, run).data.train
+    [source] = sources_of(with_frozen(preset, run), "train")
     kept = [json.loads(line)["prompt"] for line in Path(source.path).read_text().splitlines()]
     assert kept == ["p?", "q?"]
 

@@ -13,7 +13,7 @@ import pytest
 from engine.command_line import plan
 from engine.contract import run_dir, settings
 from engine.contract.faults import Fault, PresetError
-from engine.contract.preset import load_preset, preset_text
+from engine.contract.preset import TextPreset, load_preset, preset_text
 from engine.data.sources import load_rows
 from engine.starting import estimates, launch, preflight
 from engine.starting.resolution import APPLICATION
@@ -56,6 +56,11 @@ def prepare(
     preset = tmp_path / "preset.yaml"
     preset.write_text(text)
     return launch.prepare(preset, [], workspace=tmp_path / "workspace")
+
+
+def text_of(prepared: launch.Prepared) -> TextPreset:
+    assert isinstance(prepared.preset, TextPreset)
+    return prepared.preset
 
 
 def faults(tmp_path: Path, method: str = "sft", **parts: Any) -> list[Fault]:
@@ -365,7 +370,7 @@ def test_a_labelling_set_that_is_not_there_is_told(tmp_path):
 
 
 def test_a_whole_model_folder_has_no_fault(tmp_path, rows, model):
-    assert prepare(tmp_path, "sft", model=model, train=rows).preset.model.path == str(model)
+    assert text_of(prepare(tmp_path, "sft", model=model, train=rows)).model.path == str(model)
 
 
 def test_a_model_folder_without_a_tokenizer_is_told(tmp_path, rows, model):
@@ -396,14 +401,14 @@ def test_a_run_without_a_model_is_told(tmp_path, rows):
     run = run_dir.create(tmp_path / "runs", "young", "")
     assert "without a model" in only_fault(tmp_path, model=run.path, train=rows).problem
     run.checkpoint(3).mkdir(parents=True)
-    assert prepare(tmp_path, "sft", model=run.path, train=rows).preset.model.path == str(run.path)
+    assert text_of(prepare(tmp_path, "sft", model=run.path, train=rows)).model.path == str(run.path)
 
 
 def test_a_missing_model_file_is_told_and_a_hub_id_is_left_for_the_hub(tmp_path, rows):
     assert only_fault(tmp_path, model="models/none.gguf", train=rows).problem == "does not exist"
     assert only_fault(tmp_path, model="./none", train=rows).problem == "does not exist"
     for hub_id in ("gpt2", "HuggingFaceTB/SmolLM2-135M-Instruct"):
-        assert prepare(tmp_path, "sft", model=hub_id, train=rows).preset.model.path == hub_id
+        assert text_of(prepare(tmp_path, "sft", model=hub_id, train=rows)).model.path == hub_id
 
 
 def test_smaller_weights_without_a_gpu_or_their_package_are_told(tmp_path, rows, monkeypatch):
@@ -440,10 +445,10 @@ def test_a_gpu_that_is_not_there_is_told(tmp_path, rows, monkeypatch):
 
 def test_relative_paths_are_looked_up_here_then_by_the_preset_then_in_the_application(tmp_path, rows):
     here = tmp_path / "here"
-    assert prepare(tmp_path, "sft", train="rows.jsonl").preset.data.train[0].path == str(rows)
+    assert text_of(prepare(tmp_path, "sft", train="rows.jsonl")).data.train[0].path == str(rows)
     nearer = write_rows(here / "rows.jsonl", GOOD_ROWS)
-    assert prepare(tmp_path, "sft", train="rows.jsonl").preset.data.train[0].path == str(nearer)
-    ours = prepare(tmp_path, "sft", train="assets/data/instructions.jsonl").preset.data.train[0].path
+    assert text_of(prepare(tmp_path, "sft", train="rows.jsonl")).data.train[0].path == str(nearer)
+    ours = text_of(prepare(tmp_path, "sft", train="assets/data/instructions.jsonl")).data.train[0].path
     assert ours == str(APPLICATION / "assets" / "data" / "instructions.jsonl")
 
 
@@ -453,7 +458,7 @@ def test_run_and_a_name_means_the_newest_run_of_it_that_has_a_model(tmp_path, ro
         made = run_dir.create_at(runs / f"{stamp}-sums", "")
         assert made is not None
         made.final.mkdir()
-    found = prepare(tmp_path, "sft", model="run:sums", train=rows).preset.model.path
+    found = text_of(prepare(tmp_path, "sft", model="run:sums", train=rows)).model.path
     assert found == str(runs / "20250102-000000-sums")
     with pytest.raises(PresetError, match="did you mean sums"):
         prepare(tmp_path, "sft", model="run:sum", train=rows)
@@ -494,7 +499,7 @@ def test_a_frozen_preset_reads_back_as_what_was_checked(tmp_path, rows, model):
     prepared = prepare(tmp_path, "sft", model=model, train=["rows.jsonl", "task:arithmetic"])
     (tmp_path / "frozen.yaml").write_text(preset_text(prepared.preset))
     assert load_preset(tmp_path / "frozen.yaml") == prepared.preset
-    assert prepared.preset.data.train[0].path == str(rows)
+    assert text_of(prepared).data.train[0].path == str(rows)
 
 
 def test_it_takes_moments(tmp_path, rows, model):

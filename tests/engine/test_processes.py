@@ -17,7 +17,7 @@ import torch
 
 from engine import several
 from engine.contract import commands, events
-from engine.contract.preset import Preset, preset_text
+from engine.contract.preset import Preset, TextPreset, preset_text
 from engine.contract.run_dir import RunDir
 from engine.data.byte_tokenizer import byte_tokenizer
 from engine.starting import launch
@@ -56,7 +56,7 @@ def typed_with_two(folder: Path, preset: Preset) -> RunDir:
     return run
 
 
-def with_two(folder: Path, preset: Preset) -> RunDir:
+def with_two(folder: Path, preset: TextPreset) -> RunDir:
     """The run in two processes, from beginning to end."""
     training = preset.training.model_copy(update={"processes": 2})
     run = running.new_run(folder / "run", preset.model_copy(update={"training": training}))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.contract.preset import read_draft
+from engine.contract.preset import read_draft, training_of
 from workbench.state.label_preset import Method, offered, preset_for
 
 
@@ -21,7 +21,8 @@ def test_it_is_a_preset_without_a_fault(method: Method, judged: int) -> None:
 def test_more_judgements_are_learned_from_for_longer() -> None:
     def steps(judged: int) -> int:
         preset = read_draft(preset_for("demo", "dpo", judged)).preset
-        assert preset is not None
-        return preset.training.steps
+        training = None if preset is None else training_of(preset)
+        assert training is not None
+        return training.steps
 
     assert (steps(0), steps(60), steps(600)) == (10, 30, 300)
