@@ -92,7 +92,7 @@ class OwnFunction(BaseModel, **STRICT):
     allow_code: bool = setting(False, "yes, run this file: it is a program, and may do whatever you may do")
     sha256: str | None = setting(
         None,
-        "only a file with this hash may run; empty = the file as it is, and you are told if it has changed",
+        "only what has this hash may run; empty = whatever stands there, and you are told if it has changed",
         pattern=r"^[0-9a-f]{64}$",
     )
     timeout: float = setting(60.0, "for a whole batch of answers; then its process is ended", unit="s", gt=0, le=3600)

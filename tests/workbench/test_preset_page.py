@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QTextCursor, QWheelEvent
-from PySide6.QtWidgets import QApplication, QComboBox, QPushButton
+from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QPushButton
 from pytestqt.qtbot import QtBot
 
 from engine.contract.faults import Fault
@@ -175,6 +175,20 @@ def test_rewards_are_added_and_removed_by_their_buttons(page: PresetPage, qtbot:
     assert "  - kind: length\n    target: 32\n" in page.text.text
     page.undo()
     assert page.text.text == TEXT
+
+
+def test_a_reward_of_ones_own_asks_for_a_yes_beside_what_it_means(page: PresetPage, qtbot: QtBot) -> None:
+    add = next(b for b in page.form.findChildren(QPushButton) if b.text() == "Add reward")
+    menu = add.menu()
+    assert menu is not None
+    next(action for action in menu.actions() if action.text() == "Function").trigger()
+    meaning = "Yes, run this file: it is a program, and may do whatever you may do"
+    qtbot.waitUntil(lambda: meaning in words_on(page))
+    yes = next(box for box in page.form.findChildren(QCheckBox) if box.accessibleName() == "Allow code")
+    assert not yes.isChecked()
+    page.form.ensureWidgetVisible(yes)
+    qtbot.mouseClick(yes, Qt.MouseButton.LeftButton)
+    assert "    allow_code: true\n" in page.text.text
 
 
 def test_undo_and_redo_are_one_history_of_form_and_text(page: PresetPage, qtbot: QtBot) -> None:

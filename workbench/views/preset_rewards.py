@@ -3,15 +3,30 @@
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QPushButton, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from workbench import theme
 from workbench.state.preset_draft import Change
 from workbench.state.preset_schema import Setting, settings_of, words
 from workbench.theme import Theme
+from workbench.views import labels
 from workbench.views.labels import label, tip
 from workbench.views.preset_entry import PlainChoice
 from workbench.views.preset_fields import Control, control_for
+
+#: Widths of entries in a line of several, and what fits beside the kind: numbers and units take 1, words 2.
+NARROW, MIDDLE = 56, 112
+ROOM = 3
 
 
 class ItemsField(QWidget):
@@ -83,43 +98,72 @@ class ItemsField(QWidget):
 
 
 class _Row(QFrame):
+    """An item: its kind and short settings in a line; below, one a line, paths, yes or no, and what finds no room."""
+
     changed = Signal(object)
 
     def __init__(self, setting: Setting, index: int, kind: str) -> None:
         super().__init__()
         self._key = (*setting.key, index)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(theme.SPACE[2])
+        self._fields: dict[str, tuple[Setting, Control]] = {}
         self._choice = PlainChoice(f"{setting.label} {index + 1}: kind", tuple(setting.variants))
         self._choice.setCurrentText(kind)
         self._choice.textActivated.connect(lambda kind: self.changed.emit(Change("kind", self._key, kind)))
         self._choice.setMinimumWidth(116)
-        layout.addWidget(self._choice)
-        self._fields: dict[str, tuple[Setting, Control]] = {}
-        for field in settings_of(setting.variants[kind], self._key):
-            if field.name != "kind":
-                self._add_field(field, layout)
         self._remove = QToolButton()
         self._remove.setAccessibleName(f"Remove {setting.label.lower()} {index + 1}")
         self._remove.setToolTip("Remove")
         theme.set_role(self._remove, "quiet")
         self._remove.clicked.connect(lambda: self.changed.emit(Change("reset", self._key)))
-        layout.addStretch(1)
-        layout.addWidget(self._remove)
+        self._lay_out([field for field in settings_of(setting.variants[kind], self._key) if field.name != "kind"])
 
-    def _add_field(self, field: Setting, layout: QHBoxLayout) -> None:
+    def _lay_out(self, fields: list[Setting]) -> None:
+        short = _beside_the_kind(fields)
+        head = labels.row(self._choice)
+        for field in short:
+            head.addWidget(self._caption(field))
+            control = self._control(field)
+            control.entry().setFixedWidth(NARROW if field.kind in ("int", "float") else MIDDLE)
+            head.addWidget(_widget(control), 0, Qt.AlignmentFlag.AlignLeft)
+        head.addStretch(1)
+        head.addWidget(self._remove)
+        below = QGridLayout()
+        below.setContentsMargins(theme.SPACE[4], 0, 0, 0)
+        below.setHorizontalSpacing(theme.SPACE[2])
+        below.setVerticalSpacing(2)
+        below.setColumnStretch(1, 1)
+        for place, field in enumerate(field for field in fields if field not in short):
+            self._add_line(field, below, 2 * place)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(theme.SPACE[1])
+        layout.addLayout(head)
+        layout.addLayout(below)
+
+    def _add_line(self, field: Setting, grid: QGridLayout, line: int) -> None:
+        """Caption, control, and under it what it means; a yes or no has that beside it, as it is what is agreed to."""
+        control, meaning = _widget(self._control(field)), label(field.help[:1].upper() + field.help[1:], wrap=True)
+        grid.addWidget(self._caption(field), line, 0)
+        if field.kind == "flag":
+            beside = labels.row(control)
+            beside.addWidget(meaning, 1)
+            grid.addLayout(beside, line, 1)
+        else:
+            theme.set_role(meaning, "muted")
+            grid.addWidget(control, line, 1)
+            grid.addWidget(meaning, line + 1, 1)
+
+    def _caption(self, field: Setting) -> QLabel:
+        caption = label(field.label.lower(), "muted")
+        caption.setToolTip(tip(f"{field.name}: {field.help}"))
+        return caption
+
+    def _control(self, field: Setting) -> Control:
         control = control_for(field, ())
         control.changed.connect(self.changed)
+        control.entry().setToolTip(tip(f"{field.name}: {field.help}"))
         self._fields[field.name] = (field, control)
-        caption = label(field.label.lower(), "muted")
-        entry = control.entry()
-        entry.setFixedWidth(56 if field.kind in ("int", "float") else 112)
-        entry.setToolTip(tip(f"{field.name}: {field.help}"))
-        caption.setBuddy(entry)
-        layout.addWidget(caption)
-        if isinstance(control, QWidget):
-            layout.addWidget(control, 0, Qt.AlignmentFlag.AlignLeft)
+        return control
 
     def entry(self) -> QWidget:
         return self._choice
@@ -133,3 +177,19 @@ class _Row(QFrame):
 
     def apply_theme(self, colours: Theme) -> None:
         self._remove.setIcon(theme.icon("close", colours.colour("muted")))
+
+
+def _beside_the_kind(fields: list[Setting]) -> list[Setting]:
+    """The first that fit there. Paths and hashes are long, and what a yes means has to be read before it is given."""
+    found, room = [], ROOM
+    for field in fields:
+        takes = (1 if field.kind in ("int", "float") else 2) + bool(field.unit)
+        if field.kind != "flag" and field.name not in ("path", "sha256") and takes <= room:
+            found.append(field)
+            room -= takes
+    return found
+
+
+def _widget(control: Control) -> QWidget:
+    assert isinstance(control, QWidget)  # noqa: S101 - every control is one; a protocol cannot say so
+    return control
