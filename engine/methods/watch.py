@@ -1,9 +1,11 @@
-"""What a run of PPO tells a person when it goes astray: far from the reference, numbers that are none, no end."""
+"""What a run of PPO tells a person when it goes astray: far from the reference, nothing to learn, numbers that are none."""
 
 import math
 from collections.abc import Sequence
 
 from engine.contract.online_settings import Ppo
+from engine.group_advantages import ALIKE
+from engine.methods.alarms import SILENT_STEPS
 from engine.methods.bench import Bench
 from engine.methods.experience import Experience
 from engine.models import ModelError
@@ -21,6 +23,7 @@ class Watch:
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
         self._ill: set[str] = set()
+        self._alike = 0
 
     def look(self, step: int, lived: Sequence[Experience]) -> None:
         tokens = sum(len(one.kls) for one in lived)
@@ -40,6 +43,15 @@ class Watch:
             f"the estimated KL is {an_answer:.2f} nats an answer at step {step}, and the true one is never negative: "
             "the answers have become unlikelier than under the reference",
             "set ppo.kl_estimator to k3, which cannot be exploited so, or raise training.batch_size",
+        )
+        scores = [one.score for one in lived]
+        self._alike = self._alike + 1 if max(scores) - min(scores) < ALIKE else 0
+        self._say(
+            "alike",
+            self._alike >= SILENT_STEPS,
+            f"for {SILENT_STEPS} steps all answers scored alike, {scores[0]:.3g}: what is learned from them is noise",
+            "if all are wrong, take easier prompts or add a reward for what is nearly right; if all are right, take "
+            "harder ones",
         )
         wrong = sum(not math.isfinite(value) for one in lived for value in one.lived.values)
         self._say(

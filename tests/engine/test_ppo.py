@@ -17,8 +17,10 @@ from engine.data.sources import Row
 from engine.kl_control import Moments
 from engine.logprobs import Rows, TokenScorer
 from engine.methods import METHODS
+from engine.methods.alarms import SILENT_STEPS
 from engine.methods.experience import Lived, judged
 from engine.methods.ppo import minibatches
+from engine.methods.watch import Watch
 from engine.models import ModelError, Policy
 from engine.ppo_losses import ppo_loss
 from engine.rewards import Reward
@@ -250,6 +252,23 @@ def test_a_policy_that_left_its_reference_is_told_with_advice(tmp_path: Path) ->
     run_steps(running.ppo(training={"steps": 3}), policy, tmp_path, ROWS, critic=tiny_critic())
     assert notices_of(tmp_path).count("the policy has left its reference") == 1
     assert "raise ppo.beta" in notices_of(tmp_path)
+
+
+def test_answers_that_score_alike_for_fifty_steps_in_a_row_are_told_with_advice(tmp_path: Path) -> None:
+    def look(watch: Watch, steps: int, *scores: float) -> None:
+        lived = [Lived({}, [3], Answer([2], [-1.0], "stop", []), "", Reward(score, {}), [], [0.0]) for score in scores]
+        learned = judged(lived, Ppo(beta=0.0), beta=0.0, moments=Moments())
+        for step in range(steps):
+            watch.look(step + 1, learned)
+
+    watch = Watch(bench_of(policy_with_reference(), tmp_path).reporter)
+    look(watch, SILENT_STEPS - 1, 1.0, 1.0)
+    look(watch, 1, 0.0, 1.0)
+    look(watch, SILENT_STEPS - 1, 1.0, 1.0)
+    assert not (tmp_path / "events.jsonl").exists()  # nothing was told
+    look(watch, 2, 1.0, 1.0)
+    assert notices_of(tmp_path).count("for 50 steps all answers scored alike, 1: ") == 1
+    assert "take easier prompts" in notices_of(tmp_path)
 
 
 def test_a_model_without_an_end_token_is_told_and_refused_where_each_answer_would_be_fined(tmp_path: Path) -> None:
