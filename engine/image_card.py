@@ -8,12 +8,22 @@ from engine.contract.status import summarise
 
 TITLES = {
     "denoiser": "a denoising diffusion model",
+    "vae": "a variational autoencoder",
+    "image_classifier": "a classifier of images",
 }
 OPENING = {
     "denoiser": (
         "from diffusers import DDIMScheduler, UNet2DModel",
         'unet = UNet2DModel.from_pretrained("this folder", subfolder="unet", use_safetensors=True)',
         'scheduler = DDIMScheduler.from_pretrained("this folder", subfolder="scheduler")',
+    ),
+    "vae": (
+        "from diffusers import AutoencoderKL",
+        'vae = AutoencoderKL.from_pretrained("this folder", use_safetensors=True)',
+    ),
+    "image_classifier": (
+        "from engine.diffusion.classifier import open_classifier",
+        'classifier = open_classifier("this folder")  # of images (N, C, H, W) in [-1, 1]; gives logits',
     ),
 }
 
@@ -22,7 +32,7 @@ def image_card(run: RunDir, preset: ImagePreset, *, step: int | None = None) -> 
     """A model card in the hub's form: YAML front matter, then Markdown. step: the one the weights are from."""
     parts = [
         ["---", "library_name: diffusers", f"tags: [plumbline, {preset.method}]", "---"],
-        [f"# {run.name}", "", _summary(run, preset, step)],
+        [f"# {preset.name or run.name}", "", _summary(run, preset, step)],
         ["```python", *OPENING.get(preset.method, OPENING["denoiser"]), "```"],
         _figures(run, preset, step),
         ["## The preset that makes it again", "", "```yaml", preset_text(preset).rstrip(), "```"],

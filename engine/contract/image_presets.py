@@ -39,11 +39,35 @@ class ToyDiffusionPreset(BaseModel, **STRICT):
     toy_diffusion: sampler_settings.ToyDiffusion = sampler_settings.ToyDiffusion()
 
 
-ImagePreset = DenoiserPreset | SamplerProofPreset | ToyDiffusionPreset
+class ImageClassifierPreset(BaseModel, **STRICT):
+    method: Literal["image_classifier"]
+    name: str | None = NAME
+    seed: int = SEED
+    model: image_settings.ClassifierModel
+    data: image_settings.ImageData
+    optimizer: settings.Optimizer = settings.Optimizer()
+    training: settings.Training = settings.Training()
+    image_classifier: image_settings.ImageClassifier = image_settings.ImageClassifier()
+
+
+class VaePreset(BaseModel, **STRICT):
+    method: Literal["vae"]
+    name: str | None = NAME
+    seed: int = SEED
+    model: image_settings.VaeModel
+    data: image_settings.ImageData
+    optimizer: settings.Optimizer = settings.Optimizer()
+    training: settings.Training = settings.Training()
+    vae: image_settings.Vae = image_settings.Vae()
+
+
+ImagePreset = DenoiserPreset | VaePreset | ImageClassifierPreset | SamplerProofPreset | ToyDiffusionPreset
 
 #: The class behind each value of `method:`.
 IMAGE_PRESETS: dict[str, type[ImagePreset]] = {
     "denoiser": DenoiserPreset,
     "sampler_proof": SamplerProofPreset,
     "toy_diffusion": ToyDiffusionPreset,
+    "vae": VaePreset,
+    "image_classifier": ImageClassifierPreset,
 }

@@ -13,6 +13,10 @@ ASSETS = "assets:"
 Prediction = Literal["epsilon", "sample", "v_prediction"]
 
 
+DTYPE = setting("auto", "number format of the arithmetic; auto is bfloat16 on a GPU that has it, else float32")
+DEVICE = setting("auto", "auto, cpu, cuda, cuda:1 or mps", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
+
+
 class Network(BaseModel, **STRICT):
     """A U-Net of diffusers (`UNet2DModel`), and the noise schedule that it learns to undo."""
 
@@ -44,10 +48,56 @@ class ImageModel(BaseModel, **STRICT):
     vae: str | None = setting(
         None, "work in the latents of this VAE, given as `path` is; empty = pixels, or the model's own VAE"
     )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting(
-        "auto", "number format of the arithmetic; auto is bfloat16 on a GPU that has it, else float32"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = DTYPE
+    device: str = DEVICE
+
+
+class VaeNetwork(BaseModel, **STRICT):
+    """An `AutoencoderKL` of diffusers."""
+
+    size: int = setting(8, "height and width of the images", main=True, ge=2, le=1024)
+    channels: int = setting(1, "1 for grey, 3 for colour", ge=1, le=4)
+    latent_channels: int = setting(4, "channels of the latents", main=True, ge=1, le=64)
+    width: int = setting(16, "channels of the first level; each level below has twice as many", ge=8, le=1024)
+    levels: int = setting(2, "resolutions; latents have height and width halved levels - 1 times", ge=1, le=6)
+    layers: int = setting(1, "residual blocks a level", ge=1, le=8)
+
+
+class VaeModel(BaseModel, **STRICT):
+    path: str = setting(
+        help="diffusers folder or run of a VAE, hub id, run:<name>, assets:<name> for what ships, or scratch",
+        main=True,
+        min_length=1,
     )
-    device: str = setting("auto", "auto, cpu, cuda, cuda:1 or mps", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
+    scratch: VaeNetwork | None = setting(None, "the VAE to build", needs="path=scratch")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = DTYPE
+    device: str = DEVICE
+
+
+class ClassifierNetwork(BaseModel, **STRICT):
+    """Two convolutions a level, each level at half the resolution and twice the width; then features, then classes."""
+
+    size: int = setting(8, "height and width of the images", main=True, ge=2, le=1024)
+    channels: int = setting(1, "1 for grey, 3 for colour", ge=1, le=4)
+    width: int = setting(32, "channels of the first level; each level below has twice as many", ge=8, le=1024)
+    levels: int = setting(2, "times that height and width are halved", ge=1, le=8)
+    features: int = setting(64, "numbers that describe an image, which distances are measured in", ge=2, le=4096)
+    classes: int = setting(10, "classes to tell apart", main=True, ge=2)
+
+
+class ClassifierModel(BaseModel, **STRICT):
+    path: str = setting(
+        help="folder or run of a classifier, run:<name>, assets:<name> for what ships, or scratch",
+        main=True,
+        min_length=1,
+    )
+    scratch: ClassifierNetwork | None = setting(None, "the network to build", needs="path=scratch")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = DTYPE
+    device: str = DEVICE
+
+
+#: Every form of the section `model`.
+AnyImageModel = ImageModel | VaeModel | ClassifierModel
 
 
 class ImageSource(BaseModel, **STRICT):
@@ -87,10 +137,39 @@ class ImageData(BaseModel, **STRICT):
     shuffle: bool = setting(True, "a new order each epoch, by seed")
 
 
+class ImageClassifier(BaseModel, **STRICT):
+    shift: int = setting(0, "move images at random by up to so many pixels", unit="pixels", ge=0, le=64)
+    label_smoothing: float = setting(0.0, "share of certainty spread over the other classes", ge=0, lt=1)
+
+
+class Vae(BaseModel, **STRICT):
+    kl_weight: float = setting(
+        1e-3,
+        "weight of the KL a pixel beside the squared error a pixel; twice the decoder's variance",
+        main=True,
+        ge=0,
+    )
+    samples: int = setting(8, "images reconstructed, and in each interpolation, at a checkpoint", ge=2, le=64)
+
+
 class Denoiser(BaseModel, **STRICT):
     average: float = setting(
         0.999, "decay of the running average of the weights, which is what draws and is saved; 0 = none", ge=0, lt=1
     )
+    min_snr_gamma: float | None = setting(
+        None,
+        "errors where there is little noise weigh at most as if the SNR were this (arXiv:2303.09556); 5 is usual",
+        gt=0,
+    )
     class_dropout: float = setting(
         0.1, "share of images learned without their condition, which guidance needs (arXiv:2207.12598)", ge=0, le=1
     )
+    sample_every: int = setting(
+        0, "draw a strip with fixed seeds every so many steps; 0 = at checkpoints", unit="steps", ge=0
+    )
+    samples: int = setting(10, "images in the strip", ge=1, le=256)
+    sample_steps: int = setting(20, "steps of DDIM for each image", ge=1, le=1000)
+    classifier: str | None = setting(
+        None, "judge of what is drawn, given as model.path is, assets:digits-classifier for one; empty = no scores"
+    )
+    scored: int = setting(450, "images that are drawn for the scores, at the end", needs="classifier", ge=16, le=50_000)

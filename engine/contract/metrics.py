@@ -3,22 +3,8 @@
 Any float may be reported under any name; one that is not here is shown under itself. Names are TRL's where TRL has one.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
-Direction = Literal["up", "down", "none"]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """title: what a chart of it is called. direction: which way is better."""
-
-    title: str
-    unit: str = ""
-    direction: Direction = "none"
-    meaning: str = ""
-    paper: str = ""
-
+from engine.contract import image_metrics
+from engine.contract.metric import Direction, Metric
 
 SCHULMAN_KL = "Schulman 2020, Approximating KL Divergence, k3"
 SCHULMAN_PPO = "Schulman et al. 2017, arXiv:1707.06347"
@@ -31,6 +17,7 @@ DPO = "Rafailov et al. 2023, arXiv:2305.18290"
 ORPO = "Hong et al. 2024, arXiv:2403.07691"
 
 CATALOGUE: dict[str, Metric] = {
+    **image_metrics.CATALOGUE,
     "loss": Metric("Loss", "", "down", "what the optimiser lowers"),
     "grad_norm": Metric("Gradient norm", "", "none", "length of the gradient before clipping"),
     "skipped_updates": Metric("Skipped updates", "", "down", "updates left out so far: loss or gradient was no number"),
@@ -207,6 +194,7 @@ _OF_EVALUATE: dict[str, Metric] = {
 }
 
 _FIRST = {
+    **image_metrics.FIRST,
     "sft": ["loss", "mean_token_accuracy", "entropy", "grad_norm", "learning_rate", "tokens_per_second"],
     "reward_model": ["accuracy", "margin", "loss", "mean_reward", "grad_norm", "learning_rate"],
     "dpo": ["rewards/accuracies", "rewards/margins", "loss", "logps/chosen", "logps/rejected", "grad_norm"],
@@ -237,6 +225,7 @@ _OF_PAIRS = [
     "sampled_accuracy",
 ]
 _THEN = {
+    **image_metrics.THEN,
     "sft": ["eval_loss", "sampled_accuracy"],
     "reward_model": [
         *("eval_accuracy", "eval_loss", "eval_auc", "eval_calibration_error", "eval_margin", "eval_reward_std"),
@@ -270,6 +259,7 @@ _THEN = {
 HEADLINE = {
     "sampler_proof": "proof/worst_z",
     "toy_diffusion": "loss",
+    **image_metrics.HEADLINE,
     "sft": "loss",
     "reward_model": "accuracy",
     "dpo": "rewards/accuracies",

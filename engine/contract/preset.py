@@ -236,7 +236,7 @@ def preset_text(preset: Preset) -> str:
     return dump_yaml(preset.model_dump(mode="json"))
 
 
-def model_of(preset: Preset) -> settings.Model | image_settings.ImageModel | None:
+def model_of(preset: Preset) -> settings.Model | image_settings.AnyImageModel | None:
     """The section `model`; None for a method of images that begins with none."""
     return getattr(preset, "model", None)
 

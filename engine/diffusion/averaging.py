@@ -10,7 +10,7 @@ from torch import Tensor, nn
 class Average:
     """Exponential moving average of a network's parameters, by diffusers' `EMAModel`.
 
-    After step n the weight of what was before is min(decay, (1 + n) / (10 + n)), so that the random beginning is
+    With n steps behind it, what was before weighs min(decay, (1 + n) / (10 + n)), so that the random beginning is
     forgotten soon. What libraries open is the average, in `unet/`; training goes on from the weights themselves.
     """
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.contract import image_settings
+from engine.contract.findings import Finding
 
 
 class ImageDataError(ValueError):
@@ -37,6 +38,16 @@ class Images:
     def only(self, places: Sequence[int]) -> "Images":
         """Those at these places alone."""
         return Images(self.pixels[list(places)], self.labels[list(places)], self.names)
+
+
+def finding_of(train: Images, held_out: Images | None) -> Finding:
+    """What there is to learn from, in words."""
+    channels, height, width = train.pixels.shape[1:]
+    classes = f", {len(train.names)} classes" if train.names else ""
+    apart = "" if held_out is None else f"; {len(held_out):,} more are held out"
+    kind = "grey" if channels == 1 else f"{channels} channels"
+    what = f"{len(train):,} images of {width} \N{MULTIPLICATION SIGN} {height}, {kind}{classes}{apart}"
+    return Finding(level="good", what=what)
 
 
 def load_images(

@@ -7,18 +7,24 @@ They are apart so that a run of text does not load diffusers.
 | denoiser | Ho et al. 2020, arXiv:2006.11239, eq. 14 | none |
 | sampler_proof | Song et al. 2021, arXiv:2011.13456, eq. 13 on Gaussian data | trains nothing |
 | toy_diffusion | Ho et al. 2020, eq. 14, in the continuous time of arXiv:2011.13456 | the plane, not images |
+| vae | Kingma & Welling 2014, arXiv:1312.6114, eq. 10 | scaled by 2 s^2 a pixel, so that the error weighs 1 |
+| image_classifier | | cross-entropy |
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from engine.diffusion.autoencoder import open_vae_to_train
 from engine.diffusion.bench import ImageBench
+from engine.diffusion.classifier import open_classifier_to_train
 from engine.diffusion.networks import open_image_model
 from engine.diffusion.toy import open_toy
 from engine.loop import Method
 from engine.methods.denoiser import denoiser
+from engine.methods.image_classifier import image_classifier
 from engine.methods.sampler_proof import sampler_proof
 from engine.methods.toy_diffusion import toy_diffusion
+from engine.methods.vae import vae
 from engine.work import Work
 
 
@@ -37,4 +43,6 @@ IMAGE_METHODS: dict[str, ImageMethod] = {
     "denoiser": ImageMethod(denoiser),
     "sampler_proof": ImageMethod(sampler_proof, open=None),
     "toy_diffusion": ImageMethod(toy_diffusion, open=open_toy),
+    "vae": ImageMethod(vae, open_vae_to_train),
+    "image_classifier": ImageMethod(image_classifier, open_classifier_to_train),
 }

@@ -6,15 +6,17 @@ As `preflight.py` does it for text: without torch or diffusers, and every fault 
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from engine.contract import image_settings, settings
 from engine.contract.faults import Fault, Key
+from engine.contract.image_presets import IMAGE_PRESETS
+from engine.contract.image_settings import AnyImageModel
 from engine.contract.preset import Draft
 from engine.contract.run_dir import RunDir, is_run_dir
 from engine.starting import estimates
 from engine.starting.preflight import LEAST_FREE, Counted, Survey, device_faults, disk_faults, section_of
-from engine.starting.resolution import Places, changed, resolve_image_model, resolve_source
+from engine.starting.resolution import Places, changed, resolve_image_model, resolve_named, resolve_source
 
 #: Files of weights without the configuration of the network.
 SINGLE_FILES = (".safetensors", ".ckpt", ".bin", ".pt", ".pth")
@@ -24,7 +26,7 @@ def survey(draft: Draft, where: Places, target: Path) -> Survey:
     """Look at all that a preset names, also one with faulty settings, as far as those can be read."""
     faults: list[Fault] = []
     sections: dict[str, Any] = {}
-    model = section_of(draft.data.get("model"), image_settings.ImageModel)
+    model = _model_section(draft)
     if model is not None:
         sections["model"] = model = _model(model, where, faults)
     data = section_of(draft.data.get("data"), image_settings.ImageData)
@@ -34,6 +36,7 @@ def survey(draft: Draft, where: Places, target: Path) -> Survey:
         train = [Counted(_source(source, "train", where, faults), None) for source in data.train]
         held_out = [Counted(_source(source, "eval", where, faults), None) for source in data.eval or []]
         sections["data"] = changed(data, train=[c.source for c in train], eval=[c.source for c in held_out] or None)
+    sections |= _judges(draft, where, faults)
     training = section_of(draft.data.get("training", {}), settings.Training)
     size = _weight_bytes(model)
     writes = LEAST_FREE + (0 if training is None else (training.keep_checkpoints + 1) * 4 * size)
@@ -42,7 +45,34 @@ def survey(draft: Draft, where: Places, target: Path) -> Survey:
     return Survey(faults, train, held_out, parameters, writes, sections)
 
 
-def _model(model: image_settings.ImageModel, where: Places, faults: list[Fault]) -> image_settings.ImageModel:
+def _model_section(draft: Draft) -> AnyImageModel | None:
+    """The section `model`, as the method has it."""
+    field = IMAGE_PRESETS[str(draft.data["method"])].model_fields.get("model")
+    named = () if field is None else (field.annotation, *get_args(field.annotation))
+    kinds: list[type[AnyImageModel]] = [kind for kind in get_args(AnyImageModel) if kind in named]
+    read = (section_of(draft.data.get("model"), kind) for kind in kinds)
+    return next((found for found in read if found is not None), None)
+
+
+def _judges(draft: Draft, where: Places, faults: list[Fault]) -> dict[str, Any]:
+    """Sections that name a classifier, with its absolute path."""
+    found: dict[str, Any] = {}
+    for name in type(draft.preset).model_fields if draft.preset is not None else ():
+        section = getattr(draft.preset, name)
+        given = getattr(section, "classifier", None)
+        if given is None:
+            continue
+        key: Key = (name, "classifier")
+        place = resolve_named(given, where, key)
+        if isinstance(place, Fault):
+            faults.append(replace(place, key=key))
+        else:
+            faults += [Fault(key, given, *told) for told in _problems(Path(place))]
+            found[name] = changed(section, classifier=place)
+    return found
+
+
+def _model(model: AnyImageModel, where: Places, faults: list[Fault]) -> AnyImageModel:
     faults += device_faults(settings.Model(path=model.path, device=model.device))
     found = resolve_image_model(model, where)
     if isinstance(found, Fault):
@@ -85,7 +115,7 @@ def _source(
     return found
 
 
-def _weight_bytes(model: image_settings.ImageModel | None) -> int:
+def _weight_bytes(model: AnyImageModel | None) -> int:
     """Of the weights that the model has on this machine; 0 where nobody knows."""
     if model is None or not Path(model.path).is_absolute() or not Path(model.path).is_dir():
         return 0

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from engine.contract import run_dir, settings
 from engine.contract.faults import Fault, Key, one_of
-from engine.contract.image_settings import ASSETS, ImageModel, ImageSource
+from engine.contract.image_settings import ASSETS, ImageSource
 
 #: The folder that holds `engine/`, where the data that ships with the application lies.
 APPLICATION = Path(__file__).resolve().parents[2]
@@ -64,15 +64,17 @@ def resolve_named(path: str, where: Places, key: Key) -> str | Fault:
     return replace(found, key=key) if isinstance(found, Fault) else found
 
 
-def resolve_image_model(model: ImageModel, where: Places) -> ImageModel | Fault:
-    """As resolve_model, for a model of images."""
-    found = _find_model(model.path, where)
-    vae = None if model.vae is None else _find_model(model.vae, where)
-    if isinstance(found, Fault):
-        return found
-    if isinstance(vae, Fault):
-        return replace(vae, key=("model", "vae"))
-    return changed(model, path=found, vae=vae)
+def resolve_image_model(model: Section, where: Places) -> Section | Fault:
+    """As resolve_model, for a model of images, which may name a VAE, too."""
+    found: dict[str, str] = {}
+    for name in ("path", "vae"):
+        given = getattr(model, name, None)
+        place = None if given is None else _find_model(given, where)
+        if isinstance(place, Fault):
+            return replace(place, key=("model", name))
+        if place is not None:
+            found[name] = place
+    return changed(model, **found)
 
 
 def resolve_code(path: str, where: Places, key: Key) -> str | Fault:

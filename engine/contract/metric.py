@@ -1,0 +1,17 @@
+"""What is known of a metric."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["up", "down", "none"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """title: what a chart of it is called. direction: which way is better."""
+
+    title: str
+    unit: str = ""
+    direction: Direction = "none"
+    meaning: str = ""
+    paper: str = ""
