@@ -14,6 +14,8 @@ from engine.contract.trajectory import About, Frame, Point, TrajectoryWriter
 from tests.workbench.fake_runs import FakeEngine
 
 SIDE, STEPS = 16, 20
+#: Of the grid, each drawn in one step of the run.
+ROWS = 3
 Pixels = np.typing.NDArray[np.float64]
 
 
@@ -68,7 +70,7 @@ class FakeSampler(FakeEngine):
     """Draws pictures as diffusion_sample does."""
 
     def __init__(self, runs: Path, name: str = "digits", *, method: str = "diffusion_sample", stamp: str = "") -> None:
-        super().__init__(runs, name, method=method, steps=STEPS, stamp=stamp)
+        super().__init__(runs, name, method=method, steps=ROWS, stamp=stamp)
         preset = f"method: {method}\nname: {name}\nmodel: {{path: assets:digits-denoiser}}\n"
         self.run.preset.write_text(preset)
         self.run.images.mkdir(exist_ok=True)
@@ -80,7 +82,11 @@ class FakeSampler(FakeEngine):
             for label in labels:
                 told = record(label, label=label, guidance=guidance)
                 pixels = np.clip(digit(label, 7) * (0.55 + 0.15 * guidance), 0, 1)
-                self.put(f"images/{self.drawn:06d}.png", with_record(png(pixels), told), role="sample")
+                self.put(
+                    f"images/{self.drawn:06d}.png", with_record(png(pixels), told), role="sample", step=self.step + 1
+                )
+            self.step += 1
+            self.say(events.Step(step=self.step, time=self.began, values={"images/drawn": float(self.drawn)}))
         return self
 
     def put(self, path: str, data: bytes, *, role: str = "", step: int = 0) -> None:
@@ -88,14 +94,16 @@ class FakeSampler(FakeEngine):
         self.drawn += 1
         self.say(events.Image(step=step, time=self.began, path=path, role=role))
 
-    def begin_track(self, name: str, *, sampler: str = "ddim", steps: int = STEPS, count: int = 10) -> TrajectoryWriter:
+    def begin_track(
+        self, name: str, *, sampler: str = "ddim", steps: int = STEPS, count: int = 10, side: int = SIDE
+    ) -> TrajectoryWriter:
         about = About(
-            what="digits 0 to 9",
+            what=f"{sampler}, {steps} steps",
             sampler=sampler,
             steps=steps,
             count=count,
-            width=SIDE,
-            height=SIDE,
+            width=side,
+            height=side,
             seeds=tuple(range(count)),
             model="assets:digits-denoiser",
         )

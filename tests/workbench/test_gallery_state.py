@@ -48,7 +48,7 @@ def test_numbers_are_said_only_where_nothing_else_tells_pictures_apart():
 def test_pictures_that_say_nothing_are_called_by_their_step_or_file():
     gallery = Gallery()
     gallery.follow([image(1, step=1500), image(2)])
-    assert labels(gallery) == ["step 1,500", "2"]
+    assert labels(gallery) == ["sample  step 1,500", "2"]
 
 
 def test_a_grid_has_one_setting_across_and_all_others_down():
@@ -95,7 +95,7 @@ def test_details_say_all_of_the_record_a_line_each():
     assert "sampler: ddim" in told.splitlines()
     assert "  guidance: 2" in told.splitlines()
     assert "negative_prompt" not in told
-    assert "role: strip" in details(image(0, role="strip"), None)
+    assert "kind: strip" in details(image(0, role="strip"), None)
 
 
 def test_the_preset_of_a_picture_asks_for_the_same_noise_among_as_many():

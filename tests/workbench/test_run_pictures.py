@@ -75,6 +75,22 @@ def test_a_run_that_draws_shows_its_film_first_and_no_completions(qtbot: Any, wi
     assert window.runs.list.view.hasFocus()
 
 
+def test_a_training_has_its_curves_beside_the_strips_it_drew(qtbot: Any, window: MainWindow, workspace: Path) -> None:
+    engine = FakeSampler(workspace / "runs", "learning", method="denoiser", stamp="20251009-120000")
+    engine.begin().train(5, every=0)
+    for step in (2, 4):
+        engine.put(f"images/strip-{step:06d}.png", png(digit(3, step)), role="strip", step=step)
+    window.session.show(engine.run.path)
+    qtbot.waitUntil(lambda: page(window).board.isVisible(), timeout=PATIENCE_MS)
+    pane = pictures(qtbot, window, count=2)
+    assert [pane.name(place) for place in range(2)] == ["strip  step 2", "strip  step 4"]
+    assert page(window).board.x() + page(window).board.width() <= pane.mapTo(page(window), QPoint(0, 0)).x()
+    pane.table.go_to(0)
+    press(Qt.Key.Key_S)
+    assert "does not say how it was drawn" in window.notice.sentence
+    engine.vanish()
+
+
 def test_a_run_of_texts_has_curves_above_and_no_pictures(qtbot: Any, window: MainWindow, workspace: Path) -> None:
     engine = FakeEngine(workspace / "runs", "words", stamp="20251009-120000").begin().train(5).finish()
     window.session.show(engine.run.path)

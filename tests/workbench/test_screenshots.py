@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QWidget
 from engine.contract import events
 from engine.contract.labels import LabelDir
 from engine.contract.labels_log import append_judgement
+from tests.workbench.fake_pictures import drawing
 from tests.workbench.fake_runs import FakeEngine, tour
 from tests.workbench.label_sets import made, pairs, said
 from tests.workbench.opened import opened
@@ -28,7 +29,7 @@ from workbench.views.seen_rows import TINT
 SIZE = (1440, 900)
 SCREENSHOTS = Path(__file__).parents[2] / "assets" / "screenshots"
 THEMES = {"light": theme.LIGHT, "dark": theme.DARK}
-KEPT = {"runs", "presets", "judge", "quality", "new-set", "first-time", "crashed"}
+KEPT = {"runs", "presets", "judge", "quality", "new-set", "first-time", "crashed", "trajectory", "gallery"}
 #: The same in every picture, so that a picture changes only when the page does.
 READINGS = Readings(busy=0.61, used=6_200_000_000, total=25_000_000_000, gpus=())
 
@@ -157,6 +158,32 @@ def test_the_other_pages_are_drawn(qtbot: Any, window: MainWindow, colours: Them
     image = picture(qtbot, window, page)
     assert len(np.unique(pixels(image).reshape(-1, 3), axis=0)) > 50
     assert near(image, colours.colour("text")) > 1000
+
+
+def test_noise_becomes_pictures_beside_their_norms(
+    qtbot: Any, window: MainWindow, colours: Theme, workspace: Path
+) -> None:
+    engine = drawing(workspace).finish()
+    window.session.show(engine.run.path)
+    qtbot.waitUntil(lambda: window.has_tab("Trajectory"))
+    window.show_tab("Trajectory")
+    assert window.runs.run is not None
+    pane = window.runs.run.trajectory
+    qtbot.waitUntil(lambda: pane.is_drawn)
+    for action in ("beside", "beside", "first", *["forward"] * 11):
+        window.picture(action)
+    qtbot.waitUntil(lambda: pane.is_drawn and all(pane.shown))
+    image = part(picture(qtbot, window, "trajectory"), window, pane)
+    assert near(image, colours.curve(0).colour) > 100
+    assert near(image, colours.curve(1).colour) > 100
+    assert near(image, colours.colour("accent")) > 50
+    assert near(image, QColor("white"), slack=8) > 2000
+    window.show_tab("Gallery")
+    gallery = window.runs.run.gallery
+    qtbot.waitUntil(lambda: len(gallery.gallery.records) == 30 and gallery.table.picture(29) is not None)
+    grid = part(picture(qtbot, window, "gallery"), window, gallery)
+    assert near(grid, QColor("black"), slack=8) > 50_000
+    assert near(grid, colours.colour("muted")) > 300
 
 
 def judged(workspace: Path) -> LabelDir:

@@ -57,15 +57,19 @@ class PictureStore(QObject):
         self._awaited: set[Path] = set()
         self._next: tuple[Path, ...] = ()
         self._now: tuple[Path, ...] = ()
+        self._wanted: frozenset[Path] = frozenset()
+        self._missing: set[Path] = set()  # of what is on show
         QImageReader.setAllocationLimit(MOST_MEMORY)
 
     def want(self, now: Sequence[Path], next: Sequence[Path] = ()) -> None:
         """These are on show, those come next. What was on show before is kept while there is room, for undo."""
         self._now, self._next = tuple(now), tuple(next)
+        self._wanted = frozenset([*now, *next])
         for path in self._now:
             if (picture := self._kept.pop(path, None)) is not None:
                 self._kept[path] = picture  # the newest stand last
         self._make_room()
+        self._missing = {path for path in self._now if path not in self._kept}
         for path in self._now:
             self._read(path)
         QTimer.singleShot(AHEAD_MS, self, self._read_ahead)
@@ -82,6 +86,7 @@ class PictureStore(QObject):
     def drop(self) -> None:
         """Nothing is on show any more."""
         self._now = self._next = ()
+        self._wanted, self._missing = frozenset(), set()
         self._kept.clear()
 
     def _read(self, path: Path) -> None:
@@ -91,30 +96,33 @@ class PictureStore(QObject):
 
     def _read_if_wanted(self, path: Path) -> Picture | None:
         """On another thread: what was scrolled past meanwhile is not read."""
-        if path not in self._now and path not in self._next:
+        if path not in self._wanted:
             return None
         return read_small(path) if self._is_small else read_picture(path)
 
     def _take(self, path: Path, picture: Picture | None) -> None:
         self._awaited.discard(path)
         if picture is None:
-            if path in self._now:
+            if path in self._wanted:  # again, meanwhile
                 self._read(path)
-        elif path in self._now or path in self._next:
+        elif path in self._wanted:
             self._kept[path] = picture
             self.arrived.emit(path)
-            self._read_ahead()
+            if path in self._missing:
+                self._missing.discard(path)
+                self._read_ahead()
 
     def _read_ahead(self) -> None:
         """Once all that is on show is there, so that it comes first."""
+        if self._missing:
+            return
         shown = [self._kept.get(path) for path in self._now]
-        if None not in shown and sum(picture.pixels for picture in shown if picture) <= KEPT_PIXELS:
+        if sum(picture.pixels for picture in shown if picture) <= KEPT_PIXELS:
             for path in self._next:
                 self._read(path)
 
     def _make_room(self) -> None:
-        wanted = {*self._now, *self._next}
-        others = [path for path in self._kept if path not in wanted]
+        others = [path for path in self._kept if path not in self._wanted]
         room = KEPT_PIXELS - sum(self._kept[path].pixels for path in others)
         for path in others:
             if room < 0 or self._kept[path].fault:  # what was gone may be back

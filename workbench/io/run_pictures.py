@@ -1,14 +1,15 @@
 """The pictures of one run: its trajectories, what it drew, and what each picture says of how it was drawn."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from PySide6.QtCore import QObject, Signal
 
 from engine.contract.image_record import ImageRecord, read_picture
 from engine.contract.png_text import PngError
 from engine.contract.run_dir import RunDir
-from engine.contract.trajectory import list_trajectories
+from engine.contract.trajectory import TrajectoryError, list_trajectories, open_trajectory
 from workbench.io.background import Background
 from workbench.io.picture_store import PictureStore
 from workbench.io.track_reader import TrackReader
@@ -18,7 +19,8 @@ RECORDS_A_GO = 32
 
 
 class RunPictures(QObject):
-    """trajectories: the folders there are, in order. told: records by path; None where a picture says nothing."""
+    """trajectories: the folders there are, in order, and what each is called. told: records by path; None where a
+    picture says nothing."""
 
     trajectories = Signal(object)
     told = Signal(object)
@@ -47,17 +49,17 @@ class RunPictures(QObject):
         """Look which there are; `trajectories` tells."""
         if not self._is_listing and not self._is_closed:
             self._is_listing = True
-            self._background.submit(lambda: list_trajectories(self.run.path), self._listed, lambda _: self._listed([]))
+            self._background.submit(lambda: _titled(self.run.path), self._listed, lambda _: self._listed({}))
 
     def read_records(self, paths: Iterable[str]) -> None:
         """Read what these pictures say, besides those that were asked for before. paths: within the run directory."""
         self._unread.extend(paths)
         self._read_next()
 
-    def _listed(self, folders: list[Path]) -> None:
+    def _listed(self, titles: dict[Path, str]) -> None:
         self._is_listing = False
         if not self._is_closed:
-            self.trajectories.emit(folders)
+            self.trajectories.emit(titles)
 
     def _read_next(self) -> None:
         if self._is_reading or not self._unread or self._is_closed:
@@ -76,8 +78,25 @@ class RunPictures(QObject):
 
 def place_of(run: RunDir, path: str) -> Path | None:
     """The file of a picture; None if the path leads out of the run, as a stranger's events may."""
-    whole = (run.path / path).resolve()
-    return whole if whole.is_relative_to(run.path.resolve()) else None
+    within = PurePosixPath(path)
+    return None if within.is_absolute() or ".." in within.parts else run.path / within
+
+
+def _titled(run: Path) -> dict[Path, str]:
+    """What each trajectory says it is; with its folder's name, where two say the same or one says nothing."""
+    said = {folder: _title(folder) for folder in list_trajectories(run)}
+    counts = Counter(said.values())
+    return {
+        folder: title if title and counts[title] == 1 else "  ".join(part for part in (title, folder.name) if part)
+        for folder, title in said.items()
+    }
+
+
+def _title(folder: Path) -> str:
+    try:
+        return open_trajectory(folder).about.what
+    except TrajectoryError:
+        return ""
 
 
 def _record(folder: Path, path: str) -> ImageRecord | None:

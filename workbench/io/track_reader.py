@@ -42,6 +42,7 @@ class _Look:
     points: list[Point]
     is_new: bool
     has_more: bool = False
+    newest: Shown | None = None
 
 
 class TrackReader(QObject):
@@ -65,23 +66,32 @@ class TrackReader(QObject):
         self._is_looking = False
         self._is_reading = False
         self._wanted: Wanted | None = None
+        self._newest: Shown | None = None  # read together with the numbers, as it is wanted next
 
     def open(self, folder: Path | None) -> None:
         """Read another one from now on; None is none."""
         self.folder, self.about, self.points = folder, None, []
-        self._trajectory = self._mark = self._wanted = None
+        self._trajectory = self._mark = self._wanted = self._newest = None
         self.look()
 
-    def look(self) -> None:
-        """See whether there is more of it."""
+    def look(self, follow: Sheet | None = None) -> None:
+        """See whether there is more of it. follow: the newest record will be wanted in these rows."""
         if self.folder is None or self._is_looking:
             return
         self._is_looking = True
         folder, known, mark, count = self.folder, self._trajectory, self._mark, len(self.points)
-        self._ask(lambda: _look(folder, known, mark, count), lambda look: self._looked(folder, look), self._not_looked)
+        self._ask(
+            lambda: _look(folder, known, mark, count, follow),
+            lambda look: self._looked(folder, look),
+            self._not_looked,
+        )
 
     def want(self, wanted: Wanted) -> None:
         """Draw this record as soon as it is read."""
+        if self._newest is not None and self._newest.wanted == wanted:
+            self._wanted = None
+            self.drawn.emit(self._newest)
+            return
         self._wanted = wanted
         self._read_next()
 
@@ -96,6 +106,7 @@ class TrackReader(QObject):
             self._trajectory, self._mark = look.trajectory, look.mark
             self.about = look.trajectory.about if look.trajectory is not None else None
             self.points.extend(look.points)
+            self._newest = look.newest
             self.grew.emit()
         if look.has_more:
             self.look()
@@ -125,7 +136,9 @@ class TrackReader(QObject):
         self._background.submit(job, done, failed)
 
 
-def _look(folder: Path, known: Trajectory | None, mark: tuple[int, int] | None, count: int) -> _Look:
+def _look(
+    folder: Path, known: Trajectory | None, mark: tuple[int, int] | None, count: int, follow: Sheet | None
+) -> _Look:
     """What is there now beyond `count` points. Raises TrajectoryError if it can be none of ours."""
     try:
         about = (folder / ABOUT).stat()
@@ -136,7 +149,9 @@ def _look(folder: Path, known: Trajectory | None, mark: tuple[int, int] | None, 
     is_new = trajectory is not known or len(trajectory) < count
     begin = 0 if is_new else count
     points = trajectory.points(begin, POINTS_A_LOOK)
-    return _Look(trajectory, now, points, is_new, has_more=len(points) == POINTS_A_LOOK)
+    newest = Wanted(begin + len(points) - 1, follow) if follow is not None and points and not is_new else None
+    shown = _draw(trajectory, newest) if newest is not None else None
+    return _Look(trajectory, now, points, is_new, len(points) == POINTS_A_LOOK, shown)
 
 
 def _draw(trajectory: Trajectory, wanted: Wanted) -> Shown | None:

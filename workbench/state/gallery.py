@@ -106,7 +106,8 @@ class Gallery:
         words = [worded(name, settings[name]) for name in self.varying() if name in settings]
         if any(words):
             return "  ".join(word for word in words if word)
-        return f"step {image.step:,}" if image.step else image.path.rpartition("/")[2].rpartition(".")[0]
+        name = image.path.rpartition("/")[2].rpartition(".")[0]
+        return f"{image.role}  step {image.step:,}".strip() if image.step else name
 
     def axes(self) -> list[str]:
         """The settings that may be the columns of a grid: those that vary, where more than one does."""
@@ -165,9 +166,9 @@ def worded(name: str, value: Value) -> str:
 
 def details(image: Image, record: ImageRecord | None) -> str:
     """All a picture says of how it was drawn, a line each, to be read and copied."""
-    head = [f"picture: {image.path}", f"step: {image.step}"]
+    head = [f"file: {image.path}"]
     if record is None:
-        return "\n".join([*head, *([f"role: {image.role}"] if image.role else [])])
+        return "\n".join([*head, f"step: {image.step}", *([f"kind: {image.role}"] if image.role else [])])
     told = record.model_dump(mode="json", exclude={"version"}, exclude_none=True)
     return "\n".join([*head, *(_line(name, value) for name, value in told.items() if value not in ("", {}, []))])
 

@@ -105,6 +105,11 @@ class RunState:
         return self.method in PICTURED or bool(self.images)
 
     @property
+    def is_drawing_only(self) -> bool:
+        """Whether pictures are all that it makes: its curves say no more than its header does."""
+        return self.method == "diffusion_sample"
+
+    @property
     def seconds_left(self) -> float:
         """NaN while the pace or the plan is not known."""
         return max(self.steps - self.step, 0) * self.seconds_per_step if self.steps else math.nan

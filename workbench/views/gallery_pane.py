@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QShowEvent
-from PySide6.QtWidgets import QComboBox, QPushButton, QStackedWidget, QWidget
+from PySide6.QtWidgets import QPushButton, QStackedWidget, QWidget
 
 from engine.contract.events import Image
 from engine.contract.image_record import ImageRecord
@@ -15,6 +15,7 @@ from workbench.io.run_pictures import RunPictures, place_of
 from workbench.state import figures
 from workbench.state.gallery import SAID, Gallery, details
 from workbench.theme import Theme
+from workbench.views.choices import choice, offer, turn
 from workbench.views.gallery_table import GalleryTable
 from workbench.views.labels import Elided, column, label, row
 from workbench.views.picture_look import PictureLook
@@ -28,6 +29,8 @@ EMPTY = (
     "All pictures that this run draws will be here, each with what draws it again.\n"
     "Runs of diffusion_sample draw them; trainings draw some after each checkpoint."
 )
+#: Lines of the details that fit into one.
+CAPTION = 14
 EVERY_KIND, IN_ROWS = "all kinds", "in rows"
 
 
@@ -46,7 +49,7 @@ class GalleryPane(QWidget):
         self._keys: Mapping[str, str] = {}
         self.table = GalleryTable(lambda place: self.name(place))
         self.look: PictureLook | None = None
-        self._kind, self._axis = QComboBox(), QComboBox()
+        self._kind, self._axis = choice("Kind of pictures"), choice("Order of the pictures")
         self._count = label(role="muted")
         self._caption = Elided("muted", Qt.TextElideMode.ElideRight)
         self._again = QPushButton("Same seed, other settings")
@@ -153,8 +156,8 @@ class GalleryPane(QWidget):
             "copy": lambda: QGuiApplication.clipboard().setText(self._details_of_current()),
             "details": self._look_closer,
             "again": self._draw_again,
-            "kind": lambda: _turn(self._kind),
-            "axis": lambda: _turn(self._axis),
+            "kind": lambda: turn(self._kind),
+            "axis": lambda: turn(self._axis),
         }
 
     def _schedule(self) -> None:
@@ -163,19 +166,20 @@ class GalleryPane(QWidget):
 
     def _tell(self, records: Mapping[str, ImageRecord | None]) -> None:
         if self.gallery.tell(records):
-            self._offer(self._axis, [IN_ROWS, *(_worded_axis(name) for name in self.gallery.axes())])
+            offer(self._axis, [IN_ROWS, *(_worded_axis(name) for name in self.gallery.axes())])
         self._schedule()
 
     def _show(self) -> None:
         """Take over which pictures there are, in the kind and the order that are chosen."""
         roles = self.gallery.roles()
-        self._offer(self._kind, [EVERY_KIND, *(role or "pictures" for role in roles)] if len(roles) > 1 else [])
+        offer(self._kind, [EVERY_KIND, *(role or "pictures" for role in roles)] if len(roles) > 1 else [])
         at = self._kind.currentIndex() - 1
-        self._shown = list(self.gallery.of_role(roles[at] if 0 <= at < len(roles) else None))
+        before, self._shown = self._shown, self.gallery.of_role(roles[at] if 0 <= at < len(roles) else None)
         axes = self.gallery.axes()
         axis = self._axis.currentIndex() - 1
         plot = self.gallery.plot(self._shown, axes[axis]) if 0 <= axis < len(axes) else None
-        self.table.show_pictures([self.path(place) for place in range(len(self._shown))], plot)
+        has_only_grown = self._shown[: len(before)] == before
+        self.table.show_pictures(len(self._shown), self.path, plot, has_only_grown=has_only_grown)
         self._count.setText(f"{figures.count(len(self._shown))} pictures" if len(self._shown) != 1 else "1 picture")
         if self.table.current is None and self._shown and not self.table.hasFocus():
             self.table.go_to(0)
@@ -192,20 +196,11 @@ class GalleryPane(QWidget):
         if current is None:
             self._caption.set_full_text("")
             return
-        self._caption.set_full_text("   ·   ".join(self._details_of_current().splitlines()[:12]))
+        self._caption.set_full_text("   ·   ".join(self._details_of_current().splitlines()[:CAPTION]))
 
     def _details_of_current(self) -> str:
         current = self.table.current
         return self.details(current) if current is not None and current < len(self._shown) else ""
-
-    def _offer(self, choice: QComboBox, items: list[str]) -> None:
-        """What may be chosen now; what was chosen stays chosen."""
-        if [choice.itemText(at) for at in range(choice.count())] != items:
-            kept = choice.currentText()
-            choice.clear()
-            choice.addItems(items)
-            choice.setCurrentIndex(items.index(kept) if kept in items else 0 if items else -1)
-        choice.setVisible(len(items) > 1)
 
     # ------------------------------------------------------------------------------------------------ doing
 
@@ -263,11 +258,6 @@ class GalleryPane(QWidget):
         self._closer.clicked.connect(self._look_closer)
 
     def _lay_out(self) -> None:
-        self._kind.setAccessibleName("Kind of pictures")
-        self._axis.setAccessibleName("Order of the pictures")
-        for choice in (self._kind, self._axis):
-            choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
-            choice.hide()
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         inside = column(space=1)
         inside.addLayout(row(self._count, self._kind, self._axis, None, self._again, self._closer))
@@ -278,13 +268,6 @@ class GalleryPane(QWidget):
             self._stack.addWidget(part)
         self.setLayout(column(self._stack, space=0))
         self.setFocusProxy(self.table)
-
-
-def _turn(choice: QComboBox) -> None:
-    """The next one of a choice, the first after the last."""
-    if choice.count() > 1:
-        choice.setCurrentIndex((choice.currentIndex() + 1) % choice.count())
-        choice.activated.emit(choice.currentIndex())
 
 
 def _worded_axis(name: str) -> str:

@@ -1,6 +1,6 @@
 """Pictures in rows, or in a grid by their settings. Only what is to be seen is read and drawn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,7 @@ class GalleryTable(QTableView):
         self.marks: list[int] = []
         self.side = SIDE
         self._aspect = 1.0  # width of a picture to its height, of the first that was read
-        self._paths: Sequence[Path | None] = []
+        self._path: Callable[[int], Path | None] = lambda _: None
         self._store: PictureStore | None = None
         self._colours = theme.LIGHT
         self.setModel(self.pictures)
@@ -135,24 +135,27 @@ class GalleryTable(QTableView):
         self._set_up()
 
     def show_run(self, store: PictureStore) -> None:
-        self._store, self._paths, self.marks, self._aspect = store, [], [], 1.0
+        self._store, self.marks, self._aspect = store, [], 1.0
         self.pictures.show_rows(0, self.pictures.columns)
         store.arrived.connect(self._arrived)
 
-    def show_pictures(self, paths: Sequence[Path | None], plot: Plot | None) -> None:
-        """These, in rows or in a grid. While more come, nothing moves that is looked at."""
-        if list(paths[: len(self._paths)]) != list(self._paths):
+    def show_pictures(
+        self, count: int, path: Callable[[int], Path | None], plot: Plot | None, *, has_only_grown: bool
+    ) -> None:
+        """So many, in rows or in a grid. path: where the picture of a place is. While more come, nothing moves."""
+        if not has_only_grown:
             self.marks = []
-        self._paths = paths
+        self._path = path
         is_at_end = self.verticalScrollBar().value() == self.verticalScrollBar().maximum()
         has_moved = self.verticalScrollBar().value() > 0
         at = self.current
         self._set_headings(plot is not None)
         if plot is None:
-            self.pictures.show_rows(len(paths), self._columns())
+            self.pictures.show_rows(count, self._columns())
         else:
-            self.pictures.show_plot(plot, len(paths))
+            self.pictures.show_plot(plot, count)
         self._fit()
+        self.viewport().update()
         self._go_back_to(at)
         if is_at_end and has_moved:
             self.scrollToBottom()
@@ -164,7 +167,7 @@ class GalleryTable(QTableView):
         return self.pictures.place(self.currentIndex())
 
     def picture(self, place: int) -> Picture | None:
-        path = self._paths[place] if place < len(self._paths) else None
+        path = self._path(place) if place < self.pictures.count else None
         return self._store.get(path) if path is not None and self._store is not None else Picture(fault="gone")
 
     def toggle_mark(self) -> None:
@@ -250,13 +253,13 @@ class GalleryTable(QTableView):
         """The room or the size of a picture is another: lay them out anew, at the picture one was at."""
         at = self.current
         if self.pictures.plot is None:
-            self.pictures.show_rows(len(self._paths), self._columns())
+            self.pictures.show_rows(self.pictures.count, self._columns())
         self._fit()
         self._go_back_to(at)
         self._settle.start()
 
     def _go_back_to(self, place: int | None) -> None:
-        if place is not None and self.current != place and place < len(self._paths):
+        if place is not None and self.current != place and place < self.pictures.count:
             model = self.selectionModel()
             model.setCurrentIndex(self.pictures.index_of(place), QItemSelectionModel.SelectionFlag.NoUpdate)
 
@@ -283,11 +286,11 @@ class GalleryTable(QTableView):
             for row in range(first, min(last, rows - 1) + 1)
             for column in range(self.pictures.columns)
         ]
-        return [path for place in found if place is not None and (path := self._paths[place]) is not None]
+        return [path for place in found if place is not None and (path := self._path(place)) is not None]
 
     def _arrived(self, path: Path) -> None:
         picture = self._store.get(path) if self._store is not None else None
-        if picture is not None and picture.levels and self._paths and path == self._paths[0]:
+        if picture is not None and picture.levels and self.pictures.count and path == self._path(0):
             whole = picture.levels[0]
             aspect = whole.width() / whole.height()
             if abs(aspect - self._aspect) > 0.01:

@@ -140,8 +140,8 @@ class NormScrubber(QAbstractSlider):
         if self.value() >= curves.places.size:
             return
         place = float(curves.places[self.value()])
-        x = room.left() + place * room.width()
-        painter.setPen(QPen(self._colours.colour("accent"), 2 if self.hasFocus() else 1))
+        x = round(room.left() + place * room.width())  # a blurred mark would be a pale one
+        painter.setPen(QPen(self._colours.colour("accent"), 4 if self.hasFocus() else 2))
         painter.drawLine(QPointF(x, 0), QPointF(x, room.bottom()))
         for values, colour in ((curves.x, self._colour(0)), (curves.x0, self._colour(1))):
             if np.isfinite(values[self.value()]):

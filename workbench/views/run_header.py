@@ -80,6 +80,7 @@ class RunHeader(QFrame):
         self._stop = self._menu_button("Stop…", STOPS)
         self._judge = self._menu_button("Judge…", JUDGES)
         self._smoothing = self._make_smoothing()
+        self._of_smoothing = label("smoothing", "muted")
         self._colours = theme.LIGHT
         self._lay_out()
 
@@ -113,6 +114,11 @@ class RunHeader(QFrame):
 
     def set_theme(self, colours: Theme) -> None:
         self._colours = colours
+
+    def show_smoothing(self, is_shown: bool) -> None:
+        """Where there is no curve, nothing is to be smoothed."""
+        for part in (self._of_smoothing, self._smoothing):
+            part.setVisible(is_shown)
 
     def set_smoothing(self, weight: float) -> None:
         self._smoothing.setValue(round(weight * 100))
@@ -149,7 +155,7 @@ class RunHeader(QFrame):
         top.addLayout(words, 1)
         for button in (self._judge, self._save, self._pause, self._resume, self._stop):
             top.addWidget(button)
-        below = row(self._mark, self._facts, label("smoothing", "muted"), self._smoothing, space=3)
+        below = row(self._mark, self._facts, self._of_smoothing, self._smoothing, space=3)
         below.setStretch(1, 1)
         layout = column(space=1)
         layout.setContentsMargins(12, 10, 12, 10)

@@ -165,7 +165,9 @@ class RunPage(QWidget):
         """Curves over what the run wrote; where it draws pictures, beside them, as those want the room."""
         if not state.method:
             return  # not read yet
-        self.board.setVisible(not state.is_pictured or bool(state.series))
+        self.board.setVisible(not state.is_pictured or (bool(state.series) and not state.is_drawing_only))
+        self.header.show_smoothing(not self.board.isHidden())
+        self._tabs.setTabVisible(TABS.index("Data"), not state.is_pictured or state.preflight is not None)
         if self.has_tab("Gallery") == state.is_pictured:
             return
         own, others = (OF_PICTURES, OF_TEXTS) if state.is_pictured else (OF_TEXTS, OF_PICTURES)

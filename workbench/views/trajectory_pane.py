@@ -1,11 +1,11 @@
 """Noise becomes a picture: live while a run samples, step by step afterwards, two samplers beside each other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QHideEvent, QShowEvent
-from PySide6.QtWidgets import QComboBox, QPushButton, QSizePolicy, QWidget
+from PySide6.QtWidgets import QPushButton, QSizePolicy, QWidget
 
 from workbench import theme
 from workbench.io.run_pictures import RunPictures
@@ -14,12 +14,13 @@ from workbench.state import figures
 from workbench.state.picture_view import WHOLE, View, moved, zoomed
 from workbench.state.trajectory import Playback, nearest
 from workbench.theme import Theme
+from workbench.views.choices import choice, offer, turn
 from workbench.views.labels import Elided, column, label, row
 from workbench.views.norm_scrubber import NormScrubber
 from workbench.views.picture_pane import NOTCH
 from workbench.views.step_panes import StepPanes
 
-#: Twenty pictures a second are a film; more would not be seen.
+#: Twenty pictures a second are a film; what a run writes is looked for twice as often, so that none waits long.
 FRAME_MS = 50
 #: Which trajectories there are is looked up this often while the run lives.
 LIST_MS = 1000
@@ -39,13 +40,15 @@ class TrajectoryPane(QWidget):
         super().__init__()
         self._pictures: RunPictures | None = None
         self._folders: list[Path] = []
+        self._titles: list[str] = []
         self._is_alive = False
+        self._is_frame = False  # every other look
         self._is_chosen = False  # by a person, so no newer one takes its place
         self._playback = Playback()
         self._view = WHOLE
         self._shown: list[Shown | None] = [None, None]
-        self._which = self._make_choice("Trajectory")
-        self._beside = self._make_choice("Trajectory beside it")
+        self._which = choice("Trajectory")
+        self._beside = choice("Trajectory beside it")
         self._facts = Elided("muted", Qt.TextElideMode.ElideRight)
         self._failure = label(role="fault", wrap=True, selectable=True)
         self.lanes = (StepPanes(), StepPanes())
@@ -53,22 +56,21 @@ class TrajectoryPane(QWidget):
         self._back, self._play, self._forward = QPushButton(), QPushButton("Play"), QPushButton()
         self._empty = label(EMPTY, "muted", wrap=True)
         self._full = QWidget()
-        self._colours = theme.LIGHT
         self._acts: dict[str, Callable[[], None]] = {
             "play": self._toggle,
             "back": lambda: self._step(-1),
             "forward": lambda: self._step(1),
             "first": lambda: self._seek(0),
             "last": lambda: self._seek(self._playback.count - 1),
-            "next": lambda: self._turn(self._which),
-            "beside": lambda: self._turn(self._beside),
+            "next": lambda: turn(self._which),
+            "beside": lambda: turn(self._beside),
             "zoom_in": lambda: self._zoom(0, NOTCH, 0, 0),
             "zoom_out": lambda: self._zoom(0, 1 / NOTCH, 0, 0),
             "zoom_whole": lambda: self._set_view(WHOLE),
         }
         self._lay_out()
         self._connect()
-        self._film = QTimer(self, interval=FRAME_MS)
+        self._film = QTimer(self, interval=FRAME_MS // 2)
         self._film.timeout.connect(self._tick)
         self._lister = QTimer(self, interval=LIST_MS)
         self._lister.timeout.connect(self._list)
@@ -77,7 +79,7 @@ class TrajectoryPane(QWidget):
 
     def show_run(self, pictures: RunPictures) -> None:
         """Follow another run."""
-        self._pictures, self._folders, self._is_alive = pictures, [], False
+        self._pictures, self._folders, self._titles, self._is_alive = pictures, [], [], False
         self._playback, self._view = Playback(), WHOLE
         pictures.trajectories.connect(self._list_folders)
         for lane, track in enumerate(pictures.tracks):
@@ -90,7 +92,7 @@ class TrajectoryPane(QWidget):
             panes.show_step(None)
             self.scrubber.show_points(lane, [], 1)
         self.lanes[1].hide()
-        self._list_folders([])
+        self._list_folders({})
         self._go_on()
 
     def show_alive(self, is_alive: bool) -> None:
@@ -126,6 +128,11 @@ class TrajectoryPane(QWidget):
         return tuple(self._shown)
 
     @property
+    def track(self) -> TrackReader | None:
+        """What reads the trajectory that is stepped."""
+        return self._pictures.tracks[0] if self._pictures is not None else None
+
+    @property
     def failure(self) -> str:
         return self._failure.text() if not self._failure.isHidden() else ""
 
@@ -138,7 +145,6 @@ class TrajectoryPane(QWidget):
         return self._facts.full_text
 
     def set_theme(self, colours: Theme) -> None:
-        self._colours = colours
         self.scrubber.set_theme(colours)
         for button, name in ((self._back, "chevron-left"), (self._forward, "chevron-right")):
             button.setIcon(theme.icon(name, colours.colour("text"), 14))
@@ -180,35 +186,32 @@ class TrajectoryPane(QWidget):
     def _tick(self) -> None:
         if self._is_alive:
             self._look()
-        if self._playback.is_playing and self.is_drawn:
+        self._is_frame = not self._is_frame
+        if self._playback.is_playing and self._is_frame and self.is_drawn:
             self._playback.advance()
             self._go()
             self._run_film()
 
     def _look(self) -> None:
-        for track in self._tracks() or ():
-            track.look()
+        for lane, track in enumerate(self._tracks() or ()):
+            follows = lane == 0 and self._playback.is_at_end
+            track.look(self.lanes[lane].sheet(track.about) if follows and track.about is not None else None)
 
     def _list(self) -> None:
         if self._pictures is not None:
             self._pictures.list_trajectories()
 
-    def _list_folders(self, folders: list[Path]) -> None:
+    def _list_folders(self, titles: Mapping[Path, str]) -> None:
+        folders, names = list(titles), list(titles.values())
         self._empty.setVisible(not folders)
         self._full.setVisible(bool(folders))
-        if folders == self._folders and folders:
+        if folders and (folders, names) == (self._folders, self._titles):
             return
         fresh = [at for at, folder in enumerate(folders) if folder not in self._folders]
-        self._folders = folders
         was = self._which.currentText()
-        names = [folder.name for folder in folders]
-        for choice, items in ((self._which, names), (self._beside, [BESIDE_NONE, *names])):
-            kept = choice.currentText()
-            choice.clear()
-            choice.addItems(items)
-            choice.setCurrentIndex(max(items.index(kept) if kept in items else 0, 0) if items else -1)
-        self._beside.setVisible(len(folders) > 1)
-        self._which.setVisible(len(folders) > 1)
+        self._folders, self._titles = folders, names
+        offer(self._which, names)
+        offer(self._beside, [BESIDE_NONE, *names] if len(names) > 1 else [])
         if folders and self._which.currentText() != was:
             self._open(0)
         self._follow_newest(fresh)
@@ -285,15 +288,18 @@ class TrajectoryPane(QWidget):
             self._facts.set_full_text("")
             return
         about, point = tracks[0].about, tracks[0].points[min(self._playback.at, len(tracks[0].points) - 1)]
-        parts = [about.what, figures.progress(point.step, about.steps), f"t {figures.number(point.t)}"]
+        parts = [
+            about.what if len(self._folders) == 1 else "",
+            figures.progress(point.step, about.steps),
+            f"t {figures.number(point.t)}",
+        ]
         parts += [f"{figures.fixed(point.seconds)} s"]
         parts += ["a cheap look at latents"] if about.is_latent else []
         self._facts.set_full_text("   ·   ".join(part for part in parts if part))
         is_beside = self.lanes[1].isVisibleTo(self)
         for lane, shown in zip(self.lanes, self._shown, strict=True):
-            index = self.lanes.index(lane)
-            name = (tracks[index].folder or Path()).name if is_beside else ""
-            lane.show_words(name, _norms_of(shown))
+            box = self._which if lane is self.lanes[0] else self._beside
+            lane.show_words(box.currentText() if is_beside else "", _norms_of(shown))
         self._play.setText("Pause" if self._playback.is_playing else "Play")
 
     def _show_failure(self, sentence: str) -> None:
@@ -317,12 +323,6 @@ class TrajectoryPane(QWidget):
         self._show_words()
         self._run_film()
 
-    def _turn(self, choice: QComboBox) -> None:
-        """The next one of a choice, the first after the last."""
-        if choice.count() > 1:
-            choice.setCurrentIndex((choice.currentIndex() + 1) % choice.count())
-            choice.activated.emit(choice.currentIndex())
-
     def _zoom(self, lane: int, factor: float, right: float, down: float) -> None:
         if (frame := self.lanes[lane].panes[0].frame) is not None:
             self._set_view(zoomed(self._view, factor, frame, right, down))
@@ -337,13 +337,6 @@ class TrajectoryPane(QWidget):
             lane.set_view(view)
 
     # ------------------------------------------------------------------------------------------------ placing
-
-    def _make_choice(self, name: str) -> QComboBox:
-        made = QComboBox()
-        made.setAccessibleName(name)
-        made.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
-        made.setMaximumWidth(220)
-        return made
 
     def _connect(self) -> None:
         self._which.activated.connect(lambda _: self._choose())
