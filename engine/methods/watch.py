@@ -1,4 +1,4 @@
-"""What a run of PPO tells a person when it goes astray: far from the reference, nothing to learn, numbers that are none."""
+"""What a run of PPO tells a person when it goes astray: no reference near, nothing to learn, no numbers, no end."""
 
 import math
 from collections.abc import Sequence
