@@ -131,9 +131,7 @@ ImageSources = Annotated[
 class ImageData(BaseModel, **STRICT):
     train: ImageSources = setting(help="images to learn from: one source or a list", main=True)
     eval: ImageSources | None = setting(None, "held-out images that measure and never train")
-    eval_share: float = setting(
-        0.0, "hold out this share of the images instead, chosen by seed and content; 0 = none", ge=0, lt=1
-    )
+    eval_share: float = setting(0.0, "hold out this share of the images instead, chosen by seed; 0 = none", ge=0, lt=1)
     shuffle: bool = setting(True, "a new order each epoch, by seed")
 
 

@@ -2,27 +2,33 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from engine.contract import image_settings
 from engine.contract.findings import Finding
+from engine.diffusion.bench import ImageBench
+from engine.diffusion.image_sources import ImageDataError as ImageDataError  # methods know it by this module
+from engine.diffusion.image_sources import Read, read_source
 
-
-class ImageDataError(ValueError):
-    """Images that cannot be learned from, in words for a person."""
+#: Images that are named where some cannot be used.
+TOLD = 3
 
 
 @dataclass(frozen=True)
 class Images:
-    """pixels: (N, C, H, W) bytes. labels: (N,) classes, -1 where an image has none. names: of the classes, in order."""
+    """pixels: (N, C, H, W) bytes. labels: (N,) classes, -1 where an image has none. names: of the classes, in order.
+
+    left_out: names of images of the sources that cannot be used, each with why. sizes: widths and heights there were.
+    """
 
     pixels: Tensor
     labels: Tensor
     names: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    sizes: frozenset[tuple[int, int]] = frozenset()
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -38,6 +44,31 @@ class Images:
     def only(self, places: Sequence[int]) -> "Images":
         """Those at these places alone."""
         return Images(self.pixels[list(places)], self.labels[list(places)], self.names)
+
+
+def images_for(
+    bench: ImageBench[Any], data: image_settings.ImageData, shape: tuple[int, int, int], *, seed: int
+) -> tuple[Images, Images | None]:
+    """As load_images; what there is and what cannot be used is told. Raises ImageDataError."""
+    train, held_out = load_images(data, shape, seed=seed, breathe=bench.breathe)
+    bench.findings.append(finding_of(train, held_out))
+    if train.sizes - {(shape[2], shape[1])}:
+        size = f"{shape[2]} \N{MULTIPLICATION SIGN} {shape[1]}"
+        what = f"images of {len(train.sizes)} sizes are cropped around their middle and scaled to {size}"
+        bench.findings.append(Finding(level="info", what=what))
+    lost = [*train.left_out, *(held_out.left_out if held_out is not None else ())]
+    if lost:
+        more = f"; and {len(lost) - TOLD} more" if len(lost) > TOLD else ""
+        what = f"{len(lost)} images are left out: {'; '.join(lost[:TOLD])}{more}"
+        bench.reporter.notice("warning", what, "mend those images if they matter; the run goes on without them")
+    return train, held_out
+
+
+def refuse_strangers(images: Images | None, classes: int) -> None:
+    """Raises ImageDataError if an image is of a class that the network does not know."""
+    most = -1 if images is None else int(images.labels.max())
+    if most >= classes:
+        raise ImageDataError(f"model.scratch.classes: {classes}, and the images have {most + 1}; use {most + 1}")
 
 
 def finding_of(train: Images, held_out: Images | None) -> Finding:
@@ -58,45 +89,30 @@ def load_images(
     breathe: Callable[[], None] = lambda: None,
 ) -> tuple[Images, Images | None]:
     """What trains and what is held out, as images of `shape` (channels, height, width). Raises ImageDataError."""
-    train = _joined([_read(source, shape, breathe) for source in data.train])
+    train = _joined([read_source(source, shape, breathe) for source in data.train])
     if data.eval is not None:
-        return train, _joined([_read(source, shape, breathe) for source in data.eval])
+        return train, _joined([read_source(source, shape, breathe) for source in data.eval])
     if not data.eval_share:
         return train, None
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(train), generator=generator).tolist()
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed)).tolist()
     count = round(len(train) * data.eval_share)
     if not 0 < count < len(train):
         told = f"{data.eval_share:g} of {len(train)} images holds out {count}"
         raise ImageDataError(f"data.eval_share: {told}; choose another share, or give more images")
-    return train.only(sorted(order[count:])), train.only(sorted(order[:count]))
+    kept = train.only(sorted(order[count:]))
+    return Images(kept.pixels, kept.labels, train.names, train.left_out, train.sizes), train.only(sorted(order[:count]))
 
 
-def _read(source: image_settings.ImageSource, shape: tuple[int, int, int], breathe: Callable[[], None]) -> Images:
-    breathe()
-    path = Path(source.path)
-    if path.suffix.lower() != ".npz":
-        raise ImageDataError(f"{path} is of no kind that can be read; use .npz")
-    return _of_npz(path, source, shape)
-
-
-def _of_npz(path: Path, source: image_settings.ImageSource, shape: tuple[int, int, int]) -> Images:
-    """Arrays `images`, (N, H, W) or (N, H, W, C) bytes, and perhaps `labels`, (N,)."""
-    with np.load(path, allow_pickle=False) as arrays:
-        if "images" not in arrays:
-            raise ImageDataError(f"{path.name} has no array `images`; it has {', '.join(arrays) or 'none'}")
-        images = arrays["images"][: source.rows]
-        labels = arrays["labels"][: source.rows] if "labels" in arrays else np.full(len(images), -1)
-    if images.dtype != np.uint8 or images.ndim not in (3, 4):
-        told = f"{images.dtype}, {images.ndim} dimensions"
-        raise ImageDataError(f"{path.name}: `images` should be bytes of 3 or 4 dimensions, not {told}")
-    pixels = torch.from_numpy(images).reshape(len(images), *images.shape[1:3], -1).permute(0, 3, 1, 2).contiguous()
-    if tuple(pixels.shape[1:]) != shape:
-        raise ImageDataError(f"{path.name} has images of {tuple(pixels.shape[1:])}, and the model takes {shape}")
-    classes = torch.from_numpy(labels.astype(np.int64))
-    return Images(pixels, classes, tuple(map(str, range(int(classes.max()) + 1))))
-
-
-def _joined(parts: list[Images]) -> Images:
-    names = max((part.names for part in parts), key=len)
-    return Images(torch.cat([p.pixels for p in parts]), torch.cat([p.labels for p in parts]), names)
+def _joined(parts: list[Read]) -> Images:
+    """Raises ImageDataError where sources have other classes by the same numbers."""
+    known = {part.names for part in parts if part.names}
+    if len(known) > 1:
+        told = " and ".join(", ".join(names[:4]) for names in sorted(known)[:2])
+        raise ImageDataError(f"data: the sources have different classes, {told}; give them the same folders")
+    return Images(
+        torch.cat([part.pixels for part in parts]),
+        torch.cat([part.labels for part in parts]),
+        next(iter(known), ()),
+        tuple(name for part in parts for name in part.left_out),
+        frozenset(size for part in parts for size in part.sizes),
+    )

@@ -71,5 +71,6 @@ class Noising:
         alpha_bar = table[t]
         x = noised(clean, noise, alpha_bar)
         is_asked = model.condition == "class"
-        condition = torch.where(is_dropped, model.classes, images.classes_at(places)) if is_asked else None
+        classes = images.classes_at(places)
+        condition = torch.where(is_dropped | (classes < 0), model.classes, classes) if is_asked else None
         return Noised(clean, noise, x, t, alpha_bar, condition, float(count))

@@ -10,7 +10,7 @@ from engine.data.batching import rows_of_step
 from engine.diffusion.averaging import Average
 from engine.diffusion.bench import ImageBench, parts_of
 from engine.diffusion.drawing import Drawing
-from engine.diffusion.images import Images, finding_of, load_images
+from engine.diffusion.images import Images, images_for, refuse_strangers
 from engine.diffusion.losses import min_snr_weight, quarter_of, squared_error
 from engine.diffusion.networks import ImageModel
 from engine.diffusion.noising import Noised, Noising
@@ -27,8 +27,9 @@ MEASURED_AT_ONCE = 256
 def denoiser(preset: DenoiserPreset, bench: ImageBench[ImageModel]) -> Method:
     """Ho et al. 2020 (arXiv:2006.11239), L_simple, eq. 14. Raises ImageDataError if there is nothing to learn from."""
     model, training, own = bench.model, preset.training, preset.denoiser
-    train, held_out = load_images(preset.data, model.pixels, seed=preset.seed, breathe=bench.breathe)
-    bench.findings.append(finding_of(train, held_out))
+    train, held_out = images_for(bench, preset.data, model.pixels, seed=preset.seed)
+    for images in (train, held_out) if model.condition == "class" else ():
+        refuse_strangers(images, model.classes)
     if own.average:
         model.average = Average(model.network, decay=own.average)
     noising, schedule = Noising(model, preset.seed), model.noise_schedule

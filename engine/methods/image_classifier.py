@@ -1,6 +1,6 @@
 """A classifier of images: it judges what denoisers draw, and its features measure how far that is from real ones."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -11,7 +11,7 @@ from engine.contract.image_presets import ImageClassifierPreset
 from engine.data.batching import rows_of_step
 from engine.diffusion.bench import ImageBench, parts_of
 from engine.diffusion.classifier import ClassifierModel
-from engine.diffusion.images import ImageDataError, Images, finding_of, load_images
+from engine.diffusion.images import ImageDataError, Images, images_for, refuse_strangers
 from engine.diffusion.noise import generator_of
 from engine.loop import Method, Update
 from engine.methods.bench import is_due
@@ -31,10 +31,10 @@ class Labelled(NamedTuple):
 def image_classifier(preset: ImageClassifierPreset, bench: ImageBench[ClassifierModel]) -> Method:
     """Cross-entropy over classes. Raises ImageDataError if images have no classes, or more than the network knows."""
     model, training, own = bench.model, preset.training, preset.image_classifier
-    train, held_out = load_images(preset.data, model.pixels, seed=preset.seed, breathe=bench.breathe)
+    train, held_out = images_for(bench, preset.data, model.pixels, seed=preset.seed)
     for images in (train, held_out):
-        _refuse_strangers(images, int(model.network.config.classes))
-    bench.findings.append(finding_of(train, held_out))
+        _refuse_unlabelled(images)
+        refuse_strangers(images, int(model.network.config.classes))
 
     def batches(step: int) -> Iterator[Update]:
         rows, size = len(train), training.batch_size
@@ -83,10 +83,6 @@ def _set_spread(model: ClassifierModel, images: Images, device: torch.device) ->
     model.network.register_to_config(feature_spread=float(torch.cat(parts).double().var(0).mean().sqrt()))
 
 
-def _refuse_strangers(images: Images | None, classes: int) -> None:
-    labels: Sequence[int] = [] if images is None else images.labels.unique().tolist()
-    if any(label < 0 for label in labels):
+def _refuse_unlabelled(images: Images | None) -> None:
+    if images is not None and bool((images.labels < 0).any()):
         raise ImageDataError("data: some images have no class; put each class into a folder, or give a table labels")
-    if labels and max(labels) >= classes:
-        found = max(labels) + 1
-        raise ImageDataError(f"model.scratch.classes: {classes}, and the images have {found}; use {found}")

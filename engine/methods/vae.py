@@ -10,7 +10,7 @@ from engine.contract.image_presets import VaePreset
 from engine.data.batching import rows_of_step
 from engine.diffusion.autoencoder import VaeModel
 from engine.diffusion.bench import ImageBench, parts_of
-from engine.diffusion.images import Images, finding_of, load_images
+from engine.diffusion.images import Images, images_for
 from engine.diffusion.latent_views import show_latents
 from engine.diffusion.losses import VaeLoss, vae_loss
 from engine.diffusion.noise import generator_of
@@ -33,8 +33,7 @@ class Pixels(NamedTuple):
 def vae(preset: VaePreset, bench: ImageBench[VaeModel]) -> Method:
     """Kingma & Welling 2014 (arXiv:1312.6114), eq. 10. Raises ImageDataError if there is nothing to learn from."""
     model, training, own = bench.model, preset.training, preset.vae
-    train, held_out = load_images(preset.data, model.pixels, seed=preset.seed, breathe=bench.breathe)
-    bench.findings.append(finding_of(train, held_out))
+    train, held_out = images_for(bench, preset.data, model.pixels, seed=preset.seed)
 
     def batches(step: int) -> Iterator[Update]:
         rows, size = len(train), training.batch_size
