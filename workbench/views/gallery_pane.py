@@ -193,6 +193,7 @@ class GalleryPane(QWidget):
         marks = self.table.marks
         self._closer.setText(f"Compare {len(marks)}" if len(marks) > 1 else "Look closer")
         current = self.table.current
+        self._again.setVisible(self._record_of(current) is not None)
         if current is None:
             self._caption.set_full_text("")
             return
@@ -240,11 +241,16 @@ class GalleryPane(QWidget):
 
     def _draw_again(self) -> None:
         at = self.look.places[0] if self.is_looking and self.look is not None else self.table.current
-        record = self.gallery.records.get(self._shown[at].path) if at is not None else None
+        record = self._record_of(at)
         if record is None:
             self.said.emit("This picture does not say how it was drawn; those of diffusion_sample do.")
         else:
             self.again_wanted.emit(record)
+
+    def _record_of(self, place: int | None) -> ImageRecord | None:
+        if place is None or place >= len(self._shown):
+            return None
+        return self.gallery.records.get(self._shown[place].path)
 
     # ------------------------------------------------------------------------------------------------ placing
 

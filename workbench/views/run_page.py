@@ -21,7 +21,7 @@ from workbench.views.trajectory_pane import TrajectoryPane
 from workbench.views.two_way_split import TwoWaySplit
 
 TABS = ("Completions", "Trajectory", "Gallery", "Data", "Health", "Log", "Preset", "Files")
-OF_TEXTS, OF_PICTURES = {"Completions"}, {"Trajectory", "Gallery"}
+OF_PICTURES = {"Trajectory", "Gallery"}
 #: Words change more slowly than curves, so that they can be read.
 WORDS_MS = 200
 
@@ -147,7 +147,7 @@ class RunPage(QWidget):
 
     def _show_tab_at(self, index: int) -> None:
         self._stack.setCurrentIndex(index)
-        self.completions.controls.setVisible(TABS[index] in OF_TEXTS)
+        self.completions.controls.setVisible(TABS[index] == "Completions")
         if TABS[index] in ("Data", "Health"):
             self._show_words()
 
@@ -167,25 +167,37 @@ class RunPage(QWidget):
             return  # not read yet
         self.board.setVisible(not state.is_pictured or (bool(state.series) and not state.is_drawing_only))
         self.header.show_smoothing(not self.board.isHidden())
-        self._tabs.setTabVisible(TABS.index("Data"), not state.is_pictured or state.preflight is not None)
-        if self.has_tab("Gallery") == state.is_pictured:
+        shown = self._tabs_for(state)
+        if shown == {name: self.has_tab(name) for name in shown}:
             return
-        own, others = (OF_PICTURES, OF_TEXTS) if state.is_pictured else (OF_TEXTS, OF_PICTURES)
-        was_of_others = self.tab in others
-        for names, are_shown in ((own, True), (others, False)):
-            for name in names:
-                self._tabs.setTabVisible(TABS.index(name), are_shown)
-        self._tabs.updateGeometry()
-        self.split.set_beside(state.is_pictured)
-        if was_of_others:
+        for name in [name for name, is_shown in shown.items() if is_shown]:
+            self._tabs.setTabVisible(TABS.index(name), True)
+        if not shown.get(self.tab, True):
             self._has_chosen_tab = False
             self._tabs.setCurrentIndex(TABS.index("Gallery" if state.is_pictured else "Completions"))
+        for name in [name for name, is_shown in shown.items() if not is_shown]:
+            self._tabs.setTabVisible(TABS.index(name), False)
+        self._tabs.updateGeometry()
+        self.split.set_beside(state.is_pictured)
+
+    def _tabs_for(self, state: RunState) -> dict[str, bool]:
+        """Which of the tabs there are that not every run has."""
+        has_film = state.is_drawing_only or (state.is_pictured and not self.trajectory.is_empty)
+        has_data = not state.is_pictured or state.preflight is not None
+        return {
+            "Completions": not state.is_pictured,
+            "Trajectory": has_film,
+            "Gallery": state.is_pictured,
+            "Data": has_data,
+        }
 
     def _tab_clicked(self, at: int) -> None:
         self._has_chosen_tab = True
 
     def _show_film(self) -> None:
         """Noise is becoming a picture right now: that is what one wants to see first."""
+        if self._feed is not None:
+            self._arrange_for(self._feed.state)
         if not self._has_chosen_tab and self.has_tab("Trajectory"):
             self._tabs.setCurrentIndex(TABS.index("Trajectory"))
 
