@@ -99,14 +99,13 @@ def test_details_say_all_of_the_record_a_line_each():
 
 
 def test_the_preset_of_a_picture_asks_for_the_same_noise_among_as_many():
-    told = record(seed=7, index=5, label=3, guidance=2.5, eta=0.5, rows=16, place=5, cell={"checkpoint": 300})
+    told = record(seed=7, index=5, label=3, guidance=2.5, eta=0.5, rows=16, place=5)
     preset = yaml.safe_load(picture_preset.drawn_again(told))
     assert preset["method"] == "diffusion_sample"
     assert preset["model"] == {"path": "assets:digits-denoiser", "dtype": "float32"}
     assert preset["diffusion_sample"] == {
         "sampler": "ddim", "steps": 20, "eta": 0.5, "guidance": 2.5, "classes": [3], "seeds": [7], "first": 5,
-        "width": 8, "height": 8, "grid": [{"setting": "checkpoint", "values": [300]}], "count": 1,
-        "among": {"rows": 16, "place": 5},
+        "width": 8, "height": 8, "count": 1, "among": {"rows": 16, "place": 5},
     }  # fmt: skip
     assert "among" not in yaml.safe_load(picture_preset.with_its_seed(told))["diffusion_sample"]
 

@@ -47,10 +47,7 @@ def _section(record: ImageRecord) -> dict[str, object]:
         made["prompts"] = [record.prompt]
     if record.negative_prompt:
         made["negative_prompt"] = record.negative_prompt
-    made |= {"seeds": [record.seed], "first": record.index, "width": record.width, "height": record.height}
-    if isinstance(checkpoint := record.cell.get("checkpoint"), int):
-        made["grid"] = [{"setting": "checkpoint", "values": [checkpoint]}]
-    return made
+    return made | {"seeds": [record.seed], "first": record.index, "width": record.width, "height": record.height}
 
 
 def _written(head: str, record: ImageRecord, section: dict[str, object]) -> str:

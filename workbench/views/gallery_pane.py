@@ -178,6 +178,7 @@ class GalleryPane(QWidget):
         axes = self.gallery.axes()
         axis = self._axis.currentIndex() - 1
         plot = self.gallery.plot(self._shown, axes[axis]) if 0 <= axis < len(axes) else None
+        self.table.lines = 2 if len(self.gallery.varying()) > 2 else 1
         has_only_grown = self._shown[: len(before)] == before
         self.table.show_pictures(len(self._shown), self.path, plot, has_only_grown=has_only_grown)
         self._count.setText(f"{figures.count(len(self._shown))} pictures" if len(self._shown) != 1 else "1 picture")

@@ -23,10 +23,11 @@ from workbench.theme import Theme
 from workbench.views.picture_pane import SQUARES_FROM
 
 AnyIndex = Any
-#: Height of a picture in the grid, in pixels, and of the words below it.
-SIDE, WORDS = 132, 20
+#: Height of a picture in the grid, in pixels, and of a line of words below it.
+SIDE, LINE, FREE = 132, 14, 6
 SMALLEST, LARGEST = 56, 480
 GAP = 4
+NO_BREAK = "\N{NO-BREAK SPACE}"
 MARK = 16
 #: What is scrolled past for a shorter time than this is not read.
 SETTLE_MS = 40
@@ -124,6 +125,7 @@ class GalleryTable(QTableView):
         self.pictures = GalleryModel(label)
         self.marks: list[int] = []
         self.side = SIDE
+        self.lines = 1  # of words below a picture
         self._aspect = 1.0  # width of a picture to its height, of the first that was read
         self._path: Callable[[int], Path | None] = lambda _: None
         self._store: PictureStore | None = None
@@ -165,6 +167,10 @@ class GalleryTable(QTableView):
     def current(self) -> int | None:
         """The place of the picture where the keyboard is."""
         return self.pictures.place(self.currentIndex())
+
+    @property
+    def words_height(self) -> int:
+        return FREE + self.lines * LINE
 
     def picture(self, place: int) -> Picture | None:
         path = self._path(place) if place < self.pictures.count else None
@@ -239,7 +245,7 @@ class GalleryTable(QTableView):
         if self.pictures.plot is not None:  # the whole width of a grid at once, if it is not too small for that
             width = min(width, max(room // self.pictures.columns, SMALLEST))
         height = round((width - 2 * GAP) / self._aspect) + 2 * GAP
-        return QSize(width, height + (WORDS if self.pictures.plot is None else 0))
+        return QSize(width, height + (self.words_height if self.pictures.plot is None else 0))
 
     def _columns(self) -> int:
         return max(1, self.viewport().width() // self._cell_size().width())
@@ -311,7 +317,7 @@ class _Cell(QStyledItemDelegate):
         place = table.pictures.place(index)
         room: QRect = option.rect.adjusted(GAP, GAP, -GAP, -GAP)
         has_words = table.pictures.plot is None
-        frame = room.adjusted(0, 0, 0, -WORDS) if has_words else room
+        frame = room.adjusted(0, 0, 0, -table.words_height) if has_words else room
         painter.save()
         if place is None:
             if table.pictures.plot is not None:
@@ -363,6 +369,11 @@ class _Cell(QStyledItemDelegate):
     def _paint_words(self, painter: QPainter, room: QRect, words: str) -> None:
         painter.setFont(theme.font("tick"))
         painter.setPen(self._table.colours.colour("muted"))
-        below = QRect(room.left(), room.bottom() - WORDS + 4, room.width(), WORDS - 2)
-        text = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, below.width())
-        painter.drawText(below, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop, text)
+        height = self._table.words_height
+        below = QRect(room.left(), room.bottom() - height + 4, room.width(), height - 2)
+        # What does not fit into the lines there are is given up at the end.
+        room_for = self._table.lines * below.width() - (self._table.lines - 1) * below.width() // 4
+        held = "  ".join(part.replace(" ", NO_BREAK) for part in words.split("  "))  # a value stays with its name
+        text = painter.fontMetrics().elidedText(held, Qt.TextElideMode.ElideRight, room_for)
+        where = Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop | Qt.TextFlag.TextWordWrap
+        painter.drawText(below, where, text)
