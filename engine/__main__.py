@@ -11,6 +11,7 @@ from typing import Any
 from engine import processes
 from engine.command_line import (
     deep_check,
+    draw,
     evaluate,
     export,
     following,
@@ -112,8 +113,9 @@ def parser() -> argparse.ArgumentParser:
 
 def _commands_of_models_and_data(add: Callable[..., argparse.ArgumentParser]) -> list[argparse.ArgumentParser]:
     """Those that start no run."""
-    sampling = add("sample", help="answers from any model or run", epilog=OTHER_EXIT_CODES)
+    sampling = add("sample", help="answers or pictures from any model or run", epilog=OTHER_EXIT_CODES)
     sample.add(sampling)
+    sampling.set_defaults(command=sample_command, detach=False)
     evaluating = add("evaluate", help="score a model on held-out data", epilog=OTHER_EXIT_CODES)
     evaluate.add(evaluating)
     fitting = add("scaling", help="where a run's held-out reward is heading as compute grows", epilog=OTHER_EXIT_CODES)
@@ -271,6 +273,17 @@ def items_command(options: argparse.Namespace) -> int:
     generation = LabelDir(options.workspace.resolve() / "labels" / options.set).generation
     offset = following.size_of(RunDir(generation).events)
     return _shown(items.start(options), offset, options, farewell=items.farewell)
+
+
+def sample_command(options: argparse.Namespace) -> int:
+    """`sample`. Raises PresetError, LaunchError."""
+    if not draw.is_asked_for(options):
+        return sample.sample_command(options)
+    run = draw.start(options)
+    code = _shown(run, 0, options)
+    if options.from_picture is not None and code == FINISHED and (told := draw.compared(options.from_picture, run)):
+        (terminal.complain if options.json else terminal.say)(told)
+    return code
 
 
 def tour_command(options: argparse.Namespace) -> int:

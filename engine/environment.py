@@ -37,7 +37,7 @@ def describe(preset: Preset, *, threads: int, processes: int, device: torch.devi
     section = model_of(preset)
     model = None if section is None else Path(section.path)
     return {
-        "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "versions": {name: version_of(name) for name in PACKAGES} | {"python": platform.python_version()},
         "platform": platform.platform(),
         "processor": platform.processor() or platform.machine(),
         "cores": psutil.cpu_count(logical=False),
@@ -82,7 +82,8 @@ def fingerprint(path: Path) -> dict[str, Any]:
     return {}
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """The installed version; None if a package is not there, as ourselves in a plain checkout."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -1,10 +1,10 @@
-"""`sample`: answers from any model or run, to read, to label, or to train on."""
+"""`sample`: answers from any model or run, to read, to label, or to train on. `draw.py` has pictures."""
 
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.command_line import arguments, terminal
+from engine.command_line import arguments, draw, terminal
 from engine.command_line.answer_file import AnswerFile, check_new
 from engine.command_line.heavy import as_fault, heavy
 from engine.command_line.progress import Progress
@@ -23,7 +23,8 @@ QUESTION = "_question"
 
 def add(command: argparse.ArgumentParser) -> None:
     """The arguments of `sample`."""
-    arguments.add_model(command)
+    command.add_argument("model", metavar="MODEL", nargs="?", help=f"{arguments.MODEL_HELP}; or a model of images")
+    arguments.add_loading(command)
     prompts = command.add_argument_group("prompts", "at least one of these")
     prompts.add_argument("--prompt", action="append", default=[], metavar="TEXT", help="a question; may be given again")
     prompts.add_argument(
@@ -35,13 +36,18 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     arguments.add_sampling(command, count=1)
     command.add_argument(
-        "--output", type=Path, metavar="FILE.jsonl", help="a new file; one answer a line as it is made"
+        "--output",
+        type=Path,
+        metavar="NEW",
+        help="a new .jsonl, one answer a line as it is made; for pictures a run dir",
     )
-    command.set_defaults(command=sample_command)
+    draw.add(command)
 
 
 def sample_command(options: argparse.Namespace) -> int:
     """Raises PresetError for what cannot be sampled from or with; then nothing was written."""
+    if options.model is None:
+        raise PresetError("sample", [Fault((), "", "there is no model to sample from", arguments.MODEL_HELP)])
     model = arguments.model_of(options, options.model)
     rows = _rows(options)
     check_new(options.output)

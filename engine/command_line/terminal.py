@@ -111,13 +111,19 @@ def farewell(run: RunDir, progress: Progress, status: Status, *, seconds: float)
     """How it ended and what to do next, in one line."""
     match status.state:
         case "finished":
-            left = f"the model is in {run.final}" if run.final.is_dir() else f"what it left is in {run.path}"
-            return f"finished {progress.step} steps in {duration(seconds)}; {left}"
+            return f"finished {progress.step} steps in {duration(seconds)}; {_what_it_made(run)}"
         case "stopped":
             return f"stopped after step {progress.step}; to go on: python -m engine resume {run.path}"
         case _:
             remedy = f"; {status.remedy}" if status.remedy else ""
             return f"{run.path}: {status.state}: {status.sentence}{remedy}. The log is {run.log}"
+
+
+def _what_it_made(run: RunDir) -> str:
+    if run.final.is_dir():
+        return f"the model is in {run.final}"
+    pictures = len(list(run.images.glob("*.png")))
+    return f"{pictures} pictures are in {run.images}" if pictures else f"what it left is in {run.path}"
 
 
 # ------------------------------------------------------------------------------------------------------ displays

@@ -1,8 +1,8 @@
 """Faults of a preset of an image method that take two settings to see."""
 
-from engine.contract import image_settings
+from engine.contract import drawing_plan, image_settings
 from engine.contract.faults import Fault
-from engine.contract.image_presets import ImagePreset
+from engine.contract.image_presets import DiffusionSamplePreset, ImagePreset
 
 
 def of_images(preset: ImagePreset) -> list[Fault]:
@@ -17,7 +17,16 @@ def of_images(preset: ImagePreset) -> list[Fault]:
     if isinstance(data, image_settings.ImageData) and data.eval is not None and data.eval_share:
         remedy = "give one of them: a source of its own, or a share of the training images"
         found.append(Fault(("data", "eval_share"), str(data.eval_share), "stands beside data.eval", remedy))
+    if isinstance(preset, DiffusionSamplePreset):
+        found += drawing_plan.faults(preset.diffusion_sample) + of_drawing(preset.model)
     return found
+
+
+def of_drawing(model: image_settings.ImageModel) -> list[Fault]:
+    """Faults of a model to draw with."""
+    if model.path != "scratch":
+        return []
+    return [Fault(("model", "path"), "scratch", "has learned nothing to draw", "name a run, a folder or assets:<name>")]
 
 
 def of_network(wish: image_settings.Network) -> list[Fault]:

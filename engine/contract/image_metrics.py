@@ -6,6 +6,11 @@ HEUSEL = "Heusel et al. 2017, arXiv:1706.08500"
 HO = "Ho et al. 2020, arXiv:2006.11239"
 
 CATALOGUE: dict[str, Metric] = {
+    "images/drawn": Metric("Pictures drawn", "", "none", "pictures of this run that are there"),
+    "images/steps_per_second": Metric(
+        "Drawing speed", "steps/s", "up", "steps of the sampler times pictures, a second of this life of the run"
+    ),
+    "images/seconds_left": Metric("Time left", "s", "down", "for the pictures still to draw, at the speed so far"),
     "loss/noise_1": Metric("Loss, least noise", "", "down", "of images in the first quarter of the schedule"),
     "loss/noise_2": Metric("Loss, some noise", "", "down", "of images in the second quarter of the schedule"),
     "loss/noise_3": Metric("Loss, much noise", "", "down", "of images in the third quarter of the schedule"),
@@ -33,6 +38,7 @@ CATALOGUE: dict[str, Metric] = {
 }
 
 FIRST = {
+    "diffusion_sample": ["images/drawn", "images/steps_per_second", "images/seconds_left"],
     "denoiser": ["loss", "eval_loss", "loss/noise_1", "loss/noise_4", "grad_norm", "learning_rate"],
     "vae": ["loss", "reconstruction_error", "latent_kl", "eval_reconstruction_error", "grad_norm", "learning_rate"],
     "image_classifier": ["loss", "class_accuracy", "eval_class_accuracy", "eval_loss", "grad_norm", "learning_rate"],

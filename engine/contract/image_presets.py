@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from engine.contract import image_settings, sampler_settings, settings
+from engine.contract.drawing_settings import DiffusionSample
 from engine.contract.settings import NAME, SEED, STRICT, setting
 
 
@@ -61,7 +62,17 @@ class VaePreset(BaseModel, **STRICT):
     vae: image_settings.Vae = image_settings.Vae()
 
 
-ImagePreset = DenoiserPreset | VaePreset | ImageClassifierPreset | SamplerProofPreset | ToyDiffusionPreset
+class DiffusionSamplePreset(BaseModel, **STRICT):
+    method: Literal["diffusion_sample"]
+    name: str | None = NAME
+    seed: int = SEED
+    model: image_settings.ImageModel
+    diffusion_sample: DiffusionSample = DiffusionSample()
+
+
+ImagePreset = (
+    DenoiserPreset | VaePreset | ImageClassifierPreset | SamplerProofPreset | ToyDiffusionPreset | DiffusionSamplePreset
+)
 
 #: The class behind each value of `method:`.
 IMAGE_PRESETS: dict[str, type[ImagePreset]] = {
@@ -70,4 +81,5 @@ IMAGE_PRESETS: dict[str, type[ImagePreset]] = {
     "toy_diffusion": ToyDiffusionPreset,
     "vae": VaePreset,
     "image_classifier": ImageClassifierPreset,
+    "diffusion_sample": DiffusionSamplePreset,
 }

@@ -50,6 +50,10 @@ class ImageModel(BaseModel, **STRICT):
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = DTYPE
     device: str = DEVICE
+    config: str | None = setting(None, "for weights in a single file: a diffusers folder of a model of the same kind")
+    pickles: bool = setting(
+        False, "read weights that are pickles, which can run any code of whoever made them; diffusion_sample alone"
+    )
 
 
 class VaeNetwork(BaseModel, **STRICT):

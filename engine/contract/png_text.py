@@ -73,6 +73,17 @@ def parse_png_text(file: BinaryIO, name: str = "the picture") -> PngText:
     return PngText(*size, texts)
 
 
+def pixel_data(path: Path) -> bytes:
+    """The pixels as they are stored, packed. Of one program two pictures are the same if these are. Raises PngError."""
+    with path.open("rb") as file:
+        parts = []
+        for chunk in _chunks(file, path.name):
+            if chunk.kind == b"IDAT":
+                file.seek(chunk.start)
+                parts.append(file.read(chunk.length))
+    return b"".join(parts)
+
+
 def with_texts(png: bytes, texts: Mapping[str, str]) -> bytes:
     """A PNG with these texts right after its size, in place of earlier ones of the same names. Raises PngError."""
     file = io.BytesIO(png)

@@ -14,8 +14,6 @@ from typing import BinaryIO, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from engine.contract.run_dir import write_json
-
 ABOUT, FRAMES = "trajectory.json", "frames.bin"
 _HEADER = struct.Struct("<I4f")
 CHANNELS = 3
@@ -74,7 +72,7 @@ class About(BaseModel, frozen=True, extra="ignore"):
 
 
 class Point(NamedTuple):
-    """The numbers of a step. t: the schedule's time that x_t is at, 1 = noise, 0 = picture.
+    """The numbers of a step, from 1. t: the timestep at which the network was last asked, in its own units.
 
     norm_x, norm_x0: root mean square of all values of x_t and of the predicted x0. seconds: since the drawing began.
     """
@@ -99,7 +97,9 @@ def begin(folder: Path, about: About) -> "TrajectoryWriter":
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ABOUT).unlink(missing_ok=True)  # first, so that no reader takes old sizes for the new frames
     (folder / FRAMES).write_bytes(b"")
-    write_json(folder / ABOUT, about.model_dump(mode="json"))
+    written = folder / f".{ABOUT}"
+    written.write_text(about.model_dump_json(), "utf-8")
+    written.replace(folder / ABOUT)  # whole; not fsynced, as waiting for the disk would take longer than the drawing
     return TrajectoryWriter(folder / FRAMES, about)
 
 

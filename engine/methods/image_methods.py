@@ -9,6 +9,7 @@ They are apart so that a run of text does not load diffusers.
 | toy_diffusion | Ho et al. 2020, eq. 14, in the continuous time of arXiv:2011.13456 | the plane, not images |
 | vae | Kingma & Welling 2014, arXiv:1312.6114, eq. 10 | scaled by 2 s^2 a pixel, so that the error weighs 1 |
 | image_classifier | | cross-entropy |
+| diffusion_sample | it draws; samplers have their papers, guidance is Ho & Salimans 2022, arXiv:2207.12598 | none |
 """
 
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from engine.diffusion.autoencoder import open_vae_to_train
 from engine.diffusion.bench import ImageBench
 from engine.diffusion.classifier import open_classifier_to_train
 from engine.diffusion.networks import open_image_model
+from engine.diffusion.studio import diffusion_sample
 from engine.diffusion.toy import open_toy
 from engine.loop import Method
 from engine.methods.denoiser import denoiser
@@ -45,4 +47,5 @@ IMAGE_METHODS: dict[str, ImageMethod] = {
     "toy_diffusion": ImageMethod(toy_diffusion, open=open_toy),
     "vae": ImageMethod(vae, open_vae_to_train),
     "image_classifier": ImageMethod(image_classifier, open_classifier_to_train),
+    "diffusion_sample": ImageMethod(diffusion_sample, open=None),
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from engine.contract import image_settings, settings
+from engine.contract.drawing_settings import DiffusionSample
 from engine.contract.faults import Fault, Key
 from engine.contract.image_presets import IMAGE_PRESETS
 from engine.contract.image_settings import AnyImageModel
@@ -37,6 +38,9 @@ def survey(draft: Draft, where: Places, target: Path) -> Survey:
         held_out = [Counted(_source(source, "eval", where, faults), None) for source in data.eval or []]
         sections["data"] = changed(data, train=[c.source for c in train], eval=[c.source for c in held_out] or None)
     sections |= _judges(draft, where, faults)
+    drawing = section_of(draft.data.get("diffusion_sample"), DiffusionSample)
+    if drawing is not None:
+        sections["diffusion_sample"] = _drawing(drawing, where, faults)
     training = section_of(draft.data.get("training", {}), settings.Training)
     size = _weight_bytes(model)
     writes = LEAST_FREE + (0 if training is None else (training.keep_checkpoints + 1) * 4 * size)
@@ -78,27 +82,56 @@ def _model(model: AnyImageModel, where: Places, faults: list[Fault]) -> AnyImage
     if isinstance(found, Fault):
         faults.append(found)
         return model
-    faults += [Fault(("model", "path"), model.path, *told) for told in _problems(Path(found.path))]
+    how: dict[str, Any] = {}
+    if isinstance(found, image_settings.ImageModel):
+        how = {"config": found.config, "pickles": found.pickles}
+    faults += [Fault(("model", "path"), model.path, *told) for told in _problems(Path(found.path), **how)]
     return found
 
 
-def _problems(path: Path) -> Iterator[tuple[str, str]]:
+def _drawing(drawing: DiffusionSample, where: Places, faults: list[Fault]) -> DiffusionSample:
+    """The section with the models of its grid found."""
+    grid = list(drawing.grid)
+    for place, axis in enumerate(grid):
+        if axis.vary == "model":
+            key: Key = ("diffusion_sample", "grid", place, "values")
+            found = [resolve_named(str(value), where, key) for value in axis.values]
+            faults += [fault for fault in found if isinstance(fault, Fault)]
+            paths = [
+                str(given) if isinstance(path, Fault) else path for given, path in zip(axis.values, found, strict=True)
+            ]
+            grid[place] = changed(axis, values=paths)
+    return changed(drawing, grid=grid)
+
+
+def _problems(path: Path, *, config: str | None = None, pickles: bool = False) -> Iterator[tuple[str, str]]:
     """What is wrong with a model on this machine, and what to do; nothing for the hub's and for scratch."""
     if not path.is_absolute():
         return
     if path.is_file():
-        how = "name the folder that it came from, with its model_index.json"
-        is_weights = path.suffix.lower() in SINGLE_FILES
-        yield ("holds weights without their configuration" if is_weights else "is no folder of a model"), how
+        yield from _file_problems(path, config, pickles=pickles)
     elif is_run_dir(path):
         run = RunDir(path)
         if not run.final.is_dir() and not run.saved_steps():
             yield "is a run without a model", "let it save a checkpoint first, or name another run"
     elif not any(path.rglob("config.json")):
         yield "is no model folder: it has no config.json", "name a folder that `save_pretrained` of diffusers wrote"
-    elif not any(path.rglob("*.safetensors")):
+    elif not any(path.rglob("*.safetensors")) and not pickles:
         remedy = "convert them to safetensors where you trust them; pickles run code when they are read"
         yield "has no weights as safetensors", remedy
+
+
+def _file_problems(path: Path, config: str | None, *, pickles: bool) -> Iterator[tuple[str, str]]:
+    if path.suffix.lower() not in SINGLE_FILES:
+        yield "is no folder of a model", "name the folder that has its model_index.json"
+    elif path.suffix.lower() != ".safetensors" and not pickles:
+        remedy = "get it as safetensors; or, only if you trust where it is from, set model.pickles to true"
+        yield "has its weights as pickles, which can run any code of whoever made them", remedy
+    elif config is None:
+        remedy = (
+            "set model.config to a diffusers folder of a model of the same kind; nothing is fetched for a single file"
+        )
+        yield "holds weights without their configuration", remedy
 
 
 def _source(

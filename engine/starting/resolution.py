@@ -65,9 +65,9 @@ def resolve_named(path: str, where: Places, key: Key) -> str | Fault:
 
 
 def resolve_image_model(model: Section, where: Places) -> Section | Fault:
-    """As resolve_model, for a model of images, which may name a VAE, too."""
+    """As resolve_model, for a model of images, which may name a VAE and a folder of configurations, too."""
     found: dict[str, str] = {}
-    for name in ("path", "vae"):
+    for name in ("path", "vae", "config"):
         given = getattr(model, name, None)
         place = None if given is None else _find_model(given, where)
         if isinstance(place, Fault):

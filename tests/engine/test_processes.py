@@ -58,7 +58,7 @@ def typed_with_two(folder: Path, preset: Preset) -> RunDir:
 
 def with_two(folder: Path, preset: TextPreset) -> RunDir:
     """The run in two processes, from beginning to end."""
-    training = preset.training.model_copy(update={"processes": 2})
+    training = getattr(preset, "training").model_copy(update={"processes": 2})  # noqa: B009 - all that train have one
     run = running.new_run(folder / "run", preset.model_copy(update={"training": training}))
     lives = [running.begin(run, take_place, rank, str(folder / "meeting")) for rank in range(2)]
     assert [running.end_of(life) for life in lives] == [running.FINISHED] * 2, running.log_of(run)
