@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.contract.preset import GrpoPreset
 from engine.methods.answers import Sampled
 from engine.methods.bench import Bench
 from engine.tally import Mean, Values
@@ -18,22 +17,25 @@ FAR, FAR_STEPS = 5.0, 3
 
 @dataclass
 class Alarms:
-    """silent, far: steps in a row without signal, and far from the reference. told: what has been said already."""
+    """silent, far: steps in a row without signal, and far from the reference. told: what has been said already.
 
-    preset: GrpoPreset
+    pull: the setting that holds the policy near its reference.
+    """
+
     bench: Bench
+    pull: str
     silent: int = 0
     far: int = 0
     told: frozenset[str] = frozenset()
 
-    def look(self, sampled: Sequence[Sampled], values: Values) -> None:
-        """At what a step is about to learn from. values: as `answers.told` gives them."""
-        self._look_at_signal(sampled, values)
+    def look(self, sampled: Sequence[Sampled], values: Values, *, learns: bool) -> None:
+        """At what a step is about to learn from. values: as `answers.told` gives them. learns: if it has a signal."""
+        self._look_at_signal(values, learns)
         self._look_at_distance(sampled)
         self._look_at_ends()
 
-    def _look_at_signal(self, sampled: Sequence[Sampled], values: Values) -> None:
-        self.silent = 0 if any(s.advantage for s in sampled) else self.silent + 1
+    def _look_at_signal(self, values: Values, learns: bool) -> None:
+        self.silent = 0 if learns else self.silent + 1
         if self.silent == SILENT_STEPS:
             reward = values["reward"]
             mean = (
@@ -61,7 +63,7 @@ class Alarms:
             self._tell(
                 "far",
                 f"the policy is {mean:.3g} nats a token from its reference: its text has little to do with it any more",
-                "raise grpo.beta or lower optimizer.learning_rate, and go on from an earlier checkpoint",
+                f"raise {self.pull} or lower optimizer.learning_rate, and go on from an earlier checkpoint",
             )
 
     def _look_at_ends(self) -> None:

@@ -4,9 +4,7 @@ Every process keeps the experience of all: it is small, and so a batch is cut an
 are. Lists have one entry per token of the answer.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -26,6 +24,7 @@ from engine.kl_control import Moments
 from engine.logprobs import Rows
 from engine.methods.bench import Bench
 from engine.methods.prompts import Prompts
+from engine.methods.timer import Timer
 from engine.rewards import Answered, Reward, RewardSum
 from engine.rollout.protocol import Answer
 from engine.tally import Mean, Peak, Values
@@ -60,22 +59,6 @@ class Experience(NamedTuple):
     rewards: list[float]
     advantages: list[float]
     returns: list[float]
-
-
-class Timer:
-    """Seconds spent in each phase of a step."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
-
-    def told(self) -> Values:
-        return {f"timing/{name}": Mean(seconds, 1) for name, seconds in self.seconds.items()}
 
 
 # ------------------------------------------------------------------------------------------------- living through it

@@ -7,9 +7,8 @@ depends on how many there are.
 
 import json
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,11 +21,13 @@ from engine.contract.preset import GrpoPreset
 from engine.data.batching import mix, rows_of_step
 from engine.group_advantages import group_advantages, is_alike, token_weights
 from engine.methods.answers import Sampled, told
+from engine.methods.asking import ask
 from engine.methods.bench import Bench
 from engine.methods.interruption import Interruption
 from engine.methods.prompts import Prompts
+from engine.methods.timer import Timer
 from engine.policy_losses import kl_estimate
-from engine.rewards import Answered, RewardSum
+from engine.rewards import RewardSum
 from engine.tally import Mean, Values
 
 #: Where prompts that are asked no more are kept, one a line.
@@ -53,7 +54,7 @@ class Told(NamedTuple):
 class Groups:
     """Samples and judges the groups of a step. compared: for a KL term in the reward; None where there is none.
 
-    retired: row -> the step after which it is asked no more. seconds: what the last step took, by phase.
+    retired: row -> the step after which it is asked no more. timer: what the last step took, by phase.
     """
 
     preset: GrpoPreset
@@ -64,12 +65,12 @@ class Groups:
     interruption: Interruption | None
     retired: dict[int, int] = field(default_factory=dict)
     is_recalled: bool = False
-    seconds: dict[str, float] = field(default_factory=dict)
+    timer: Timer = field(default_factory=Timer)
 
     def of_step(self, step: int) -> tuple[list[Sampled], Values]:
         """This process's answers to learn from, at least one group, and what is to tell of all that were sampled."""
         own, wanted = self.preset.grpo, self.preset.training.batch_size
-        self.seconds = {}
+        self.timer = Timer()
         self._recall(step)
         every: list[Told] = []
         mine: list[list[Sampled]] = []
@@ -105,44 +106,15 @@ class Groups:
 
     def sampled(self, chosen: Sequence[int], step: int, turn: int) -> list[tuple[int, list[Sampled]]]:
         """This process's part of some rows, each with its answers and their rewards."""
-        bench, how = self.bench, self.preset.rollout
-        mine = bench.share(list(enumerate(chosen)))
-        rows = [bench.train.rows[row] for _, row in mine]
-        prompts = [self.prompts.of(row) for row in rows]
         # The first turn's seeds are what they were before there were others.
         start = (self.preset.seed, step) if turn == 0 else (self.preset.seed, step, turn)
-        seeds = [[mix(*start, place, each) for each in range(how.completions_per_prompt)] for place, _ in mine]
-        with self.timed("rollout"):
-            answers = bench.rollout.answers(prompts, seeds, how)
-            forced = [[range(0)] * how.completions_per_prompt for _ in mine]
-            if self.interruption is not None:
-                answers, forced = self.interruption.ended(prompts, answers, seeds)
-        asked = [
-            (Answered(row, bench.encoder.decode(answer.ids), answer.ids, prompt), answer, between)
-            for row, prompt, group, betweens in zip(rows, prompts, answers, forced, strict=True)
-            for answer, between in zip(group, betweens, strict=True)
-        ]
-        with self.timed("reward"):
-            rewards = self.reward.score([answered for answered, _, _ in asked])
-        flat = [
-            Sampled(each.row, list(each.prompt), answer, each.text, reward, advantage=0.0, forced=between)
-            for (each, answer, between), reward in zip(asked, rewards, strict=True)
-        ]
+        how = self.preset.rollout
+        flat = ask(self.bench, self.reward, self.prompts, how, chosen, start, self.timer, self.interruption)
         if self.compared is not None:
-            with self.timed("reference"):
+            with self.timer.phase("reference"):
                 flat = self.compared(flat)
         size = how.completions_per_prompt
-        return [(row, flat[at * size : (at + 1) * size]) for at, (_, row) in enumerate(mine)]
-
-    def timings(self) -> Values:
-        """Seconds of the step by phase, so far."""
-        return {f"timing/{what}": Mean(seconds, 1) for what, seconds in self.seconds.items()}
-
-    @contextmanager
-    def timed(self, what: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        self.seconds[what] = self.seconds.get(what, 0.0) + time.perf_counter() - started
+        return [(row, flat[at * size : (at + 1) * size]) for at, row in enumerate(self.bench.share(chosen))]
 
     # ------------------------------------------------------------------------------------------------- judging
 

@@ -10,12 +10,10 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.contract.online_settings import Grpo
 from engine.contract.preset import GrpoPreset
-from engine.data.batching import micro_batches, pad_rows
-from engine.data.chat import Example
 from engine.float32_head import head_in_float32
 from engine.logprobs import Rows, TokenScores
 from engine.loop import Material, Method, Update
@@ -25,16 +23,14 @@ from engine.methods.bench import Bench, is_due
 from engine.methods.groups import Groups
 from engine.methods.held_out import held_out_reward
 from engine.methods.interruption import Interruption
+from engine.methods.layout import Layout, looked_at, tokens_of
 from engine.methods.pairs import all_read_lines
 from engine.methods.prompts import Prompts
 from engine.modes import without_dropout
-from engine.packing import Line, line_up_groups
+from engine.packing import Line
 from engine.policy_losses import Objective, PolicyLoss, by_answer, policy_loss
 from engine.rollout.importance import importance_weights
 from engine.tally import Least, Mean, Peak, Values
-
-#: Prompts tokenised for who wants to look at them; a step tokenises its own.
-LOOKED_AT = 1000
 
 
 class GrpoBatch(NamedTuple):
@@ -61,7 +57,7 @@ def grpo(preset: GrpoPreset, bench: Bench) -> Method:
     training, how, own, longest = preset.training, preset.rollout, preset.grpo, preset.data.max_length
     reward, objective = bench.reward(preset.rewards), objective_of(own)
     _make_ready(own, bench)
-    laid_out = Layout(preset, bench, in_lines=all_read_lines(bench))
+    laid_out = Layout(bench, training.micro_batch_size, all_read_lines(bench), how.temperature)
     compares = own.beta > 0
     interruption = _interruption(preset, bench)
     groups = Groups(
@@ -72,21 +68,21 @@ def grpo(preset: GrpoPreset, bench: Bench) -> Method:
         compared=laid_out.compared if compares and own.kl_in == "reward" else None,
         interruption=interruption,
     )
-    alarms = Alarms(preset, bench)
+    alarms = Alarms(bench, pull="grpo.beta")
 
     def batches(step: int) -> Iterator[Update]:
         sampled, values = groups.of_step(step)
         if compares and own.kl_in == "loss":
-            with groups.timed("reference"):
+            with groups.timer.phase("reference"):
                 sampled = laid_out.compared(sampled)
-        alarms.look(sampled, values)
+        alarms.look(sampled, values, learns=any(s.advantage for s in sampled))
         record(bench, step, sampled[: how.recorded], how.completions_per_prompt)
-        parts = laid_out.batches(sampled)
+        parts = batches_of(laid_out, sampled)
         if own.iterations > 1:
             parts = [part._replace(old_logps=laid_out.score(bench.bare_scorer, part.rows, part.line)) for part in parts]
-        values |= groups.timings()
+        values |= groups.timer.told()
         for iteration in range(own.iterations):
-            yield Update(parts, _tokens(sampled) if iteration == 0 else 0, values if iteration == 0 else {})
+            yield Update(parts, tokens_of(sampled) if iteration == 0 else 0, values if iteration == 0 else {})
 
     def loss(batch: GrpoBatch) -> tuple[Tensor, Values]:
         scores = bench.scorer(batch.rows, how.temperature, line=batch.line)
@@ -108,7 +104,7 @@ def grpo(preset: GrpoPreset, bench: Bench) -> Method:
             return {}
         return held_out_reward(bench, bench.held_out, reward, groups.prompts, how, seed=preset.seed)
 
-    return Method(batches, loss, measure, partial(_material, groups, laid_out))
+    return Method(batches, loss, measure, partial(_material, preset, groups, laid_out))
 
 
 def _make_ready(own: Grpo, bench: Bench) -> None:
@@ -152,85 +148,32 @@ def importance_of(own: Grpo, logps: Tensor, batch: GrpoBatch) -> Tensor | None:
     )
 
 
-class Layout(NamedTuple):
-    """How answers become tensors. in_lines: whether policy and reference read a group's prompt once."""
-
-    preset: GrpoPreset
-    bench: Bench
-    in_lines: bool
-
-    def batches(self, sampled: Sequence[Sampled]) -> list[GrpoBatch]:
-        """Answers in parts that fit into memory."""
-        return [self._batch(part) for part in self._cut(sampled)]
-
-    def compared(self, sampled: Sequence[Sampled]) -> list[Sampled]:
-        """The answers with what the reference thinks of them."""
-        scorer = self.bench.reference_scorer or self.bench.bare_scorer
-        found: list[Sampled] = []
-        for part in self._cut(sampled):
-            with self.bench.policy.without_adapter():
-                logps = self.score(scorer, *self._rows(part))
-            each = logps.split([len(s.answer.ids) - len(s.forced) for s in part])
-            found += [s._replace(reference=mine.tolist()) for s, mine in zip(part, each, strict=True)]
-        return found
-
-    @torch.no_grad()
-    def score(self, scorer: nn.Module, rows: Rows, line: Line | None) -> Tensor:
-        """Log-probabilities of the answers, at the temperature they were drawn at."""
-        self.bench.breathe()
-        with self.bench.accelerator.autocast():
-            logps: Tensor = scorer(rows, self.preset.rollout.temperature, line=line).logps
-        return logps
-
-    def _cut(self, sampled: Sequence[Sampled]) -> list[list[Sampled]]:
-        lengths = [len(s.prompt) + len(s.answer.ids) for s in sampled]
-        return micro_batches(sampled, lengths, self.preset.training.micro_batch_size)
-
-    def _rows(self, part: Sequence[Sampled]) -> tuple[Rows, Line | None]:
-        # Train on the ids that were drawn: text tokenised again may be other tokens.
-        examples = [
-            Example(
-                [*s.prompt, *s.answer.ids],
-                [False] * len(s.prompt) + [index not in s.forced for index in range(len(s.answer.ids))],
-            )
-            for s in part
-        ]
-        rows = pad_rows(examples, self.bench.pad_id)
-        line = line_up_groups(rows.is_token, *_shared(part)) if self.in_lines else None
-        device = self.bench.accelerator.device
-        return rows.to(device), line and line.to(device)
-
-    def _batch(self, part: Sequence[Sampled]) -> GrpoBatch:
-        rows, line = self._rows(part)
-        lengths = [len(s.answer.ids) - len(s.forced) for s in part]
-
-        def flat(values: Sequence[Sequence[float]]) -> Tensor:
-            return torch.tensor([value for each in values for value in each], device=rows.input_ids.device)
-
-        def spread(values: Sequence[float]) -> Tensor:
-            return flat([[value] * length for value, length in zip(values, lengths, strict=True)])
-
-        return GrpoBatch(
-            rows=rows,
-            line=line,
-            lengths=torch.tensor(lengths, device=rows.input_ids.device),
-            advantages=spread([s.advantage for s in part]),
-            weights=spread([s.weight for s in part]),
-            old_logps=None,
-            reference_logps=flat([s.reference for s in part]) if part[0].reference else None,
-            sampler_logps=flat([s.drawn(s.answer.logps) for s in part]),
-            drawn_logps=flat([s.drawn(s.answer.drawn_logps) for s in part]),
-        )
+def batches_of(laid_out: Layout, sampled: Sequence[Sampled]) -> list[GrpoBatch]:
+    """Answers in parts that fit into memory."""
+    return [_batch(laid_out, part) for part in laid_out.cut(sampled)]
 
 
-def _shared(part: Sequence[Sampled]) -> tuple[list[int], list[int]]:
-    """How many tokens each row shares with an earlier one, and with which: neighbours that answer the same prompt."""
-    shared, leaders = [0], [0]
-    for index, s in enumerate(part[1:], start=1):
-        is_same = s.prompt == part[leaders[-1]].prompt
-        shared.append(len(s.prompt) if is_same else 0)
-        leaders.append(leaders[-1] if is_same else index)
-    return shared, leaders
+def _batch(laid_out: Layout, part: Sequence[Sampled]) -> GrpoBatch:
+    rows, line = laid_out.rows(part)
+    lengths = [len(s.answer.ids) - len(s.forced) for s in part]
+
+    def flat(values: Sequence[Sequence[float]]) -> Tensor:
+        return torch.tensor([value for each in values for value in each], device=rows.input_ids.device)
+
+    def spread(values: Sequence[float]) -> Tensor:
+        return flat([[value] * length for value, length in zip(values, lengths, strict=True)])
+
+    return GrpoBatch(
+        rows=rows,
+        line=line,
+        lengths=torch.tensor(lengths, device=rows.input_ids.device),
+        advantages=spread([s.advantage for s in part]),
+        weights=spread([s.weight for s in part]),
+        old_logps=None,
+        reference_logps=flat([s.reference for s in part]) if part[0].reference else None,
+        sampler_logps=flat([s.drawn(s.answer.logps) for s in part]),
+        drawn_logps=flat([s.drawn(s.answer.drawn_logps) for s in part]),
+    )
 
 
 def _told(scores: TokenScores, result: PolicyLoss, batch: GrpoBatch, how: Objective) -> Values:
@@ -272,19 +215,12 @@ def _interruption(preset: GrpoPreset, bench: Bench) -> Interruption | None:
     return Interruption(bench.rollout, preset.rollout, phrase, own.interrupt_tokens)
 
 
-def _material(groups: Groups, laid_out: Layout) -> Material:
-    """The first prompts; an answer's tokens will count, and none of these."""
-    prompts = [groups.prompts.of(row) for row in laid_out.bench.train.rows[:LOOKED_AT]]
-    items = [(Example(prompt, [False] * len(prompt)),) for prompt in prompts]
-
+def _material(preset: GrpoPreset, groups: Groups, laid_out: Layout) -> Material:
     def update(places: Sequence[int]) -> Update:
         sampled = groups.of_rows(places)
-        if laid_out.preset.grpo.beta > 0:
+        if preset.grpo.beta > 0:
             sampled = laid_out.compared(sampled)
-        return Update(laid_out.batches(sampled), _tokens(sampled), {})
+        return Update(batches_of(laid_out, sampled), tokens_of(sampled), {})
 
-    return Material(items, update, sampled=laid_out.preset.rollout.max_new_tokens)
-
-
-def _tokens(sampled: Sequence[Sampled]) -> int:
-    return sum(len(s.prompt) + len(s.answer.ids) for s in sampled)
+    items = looked_at(laid_out.bench, groups.prompts)
+    return Material(items, update, sampled=preset.rollout.max_new_tokens)

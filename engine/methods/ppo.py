@@ -18,9 +18,10 @@ from engine.kl_control import KlControl, Moments, State
 from engine.logprobs import Rows
 from engine.loop import Material, Method, Update
 from engine.methods.bench import Bench, is_due
-from engine.methods.experience import Experience, Timer, cut, judged, live, record, rows_of, told
+from engine.methods.experience import Experience, cut, judged, live, record, rows_of, told
 from engine.methods.held_out import held_out_reward
 from engine.methods.prompts import Prompts, places_of_step
+from engine.methods.timer import Timer
 from engine.methods.watch import Watch, check_ending
 from engine.modes import without_dropout
 from engine.ppo_losses import PpoLoss, ppo_loss

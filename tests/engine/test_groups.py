@@ -20,8 +20,9 @@ from engine.methods.alarms import FAR_STEPS, SILENT_STEPS, Alarms
 from engine.methods.answers import Sampled
 from engine.methods.bench import Bench
 from engine.methods.groups import Groups
-from engine.methods.grpo import Layout, grpo
+from engine.methods.grpo import batches_of, grpo
 from engine.methods.interruption import Interruption
+from engine.methods.layout import Layout
 from engine.methods.pairs import all_read_lines
 from engine.methods.prompts import Prompts
 from engine.models import Policy, load_policy
@@ -51,6 +52,10 @@ def preset_of(prompts: int = 2, answers: int = 2, **own: Any) -> GrpoPreset:
             "grpo": {"beta": 0.0, **own},
         }
     )
+
+
+def layout_of(preset: GrpoPreset, bench: Bench, in_lines: bool) -> Layout:
+    return Layout(bench, preset.training.micro_batch_size, in_lines, preset.rollout.temperature)
 
 
 def first_letter(prompt: list[int]) -> str:
@@ -198,7 +203,7 @@ def test_the_order_of_groups_changes_no_advantage_and_no_weight(tmp_path: Path) 
 def test_an_answer_at_its_limit_is_brought_to_an_end_and_the_phrase_is_not_learned(tmp_path: Path) -> None:
     policy, prompts = tiny_policy(), [random_ids(3, seed=1), random_ids(5, seed=2)]
     bench = bench_of(policy, tmp_path)
-    laid_out = Layout(preset_of(), bench, in_lines=all_read_lines(bench))
+    laid_out = layout_of(preset_of(), bench, in_lines=all_read_lines(bench))
     how, phrase = Rollout(max_new_tokens=3), [60, 61]
     seeds = [[1, 2, 3], [4, 5, 6]]
     interruption = Interruption(bench.rollout, how, phrase, most=2)
@@ -216,7 +221,7 @@ def test_an_answer_at_its_limit_is_brought_to_an_end_and_the_phrase_is_not_learn
         assert 1 <= len(after.ids) - 5 <= 2
         s = Sampled({}, prompt, after, "", Reward(0.0, {}), advantage=1.0, weight=1.0, forced=between)
         assert s.whole(s.drawn(after.logps)) == after.logps, "what was put in was certain"
-        [batch] = laid_out.batches([s])
+        [batch] = batches_of(laid_out, [s])
         assert batch.lengths.tolist() == [len(after.ids) - 2]
         scored = batch.rows.input_ids[batch.rows.is_target].tolist()
         assert scored == s.drawn(after.ids)
@@ -275,9 +280,9 @@ def test_a_step_that_shares_its_prompts_is_the_dense_one(lora: bool, tmp_path: P
             compared=None,
             interruption=None,
         )
-        laid_out = Layout(preset, bench, in_lines)
+        laid_out = layout_of(preset, bench, in_lines)
         sampled, _ = groups.of_step(1)
-        parts = laid_out.batches(laid_out.compared(sampled))
+        parts = batches_of(laid_out, laid_out.compared(sampled))
         assert [len(part.lengths) for part in parts] == [4, 2]
         assert all((part.line is not None) == in_lines for part in parts)
         method = grpo(preset, bench)
@@ -296,7 +301,7 @@ def test_a_step_that_shares_its_prompts_is_the_dense_one(lora: bool, tmp_path: P
 def test_a_prompt_that_is_asked_again_in_a_step_is_read_once_only_beside_itself(tmp_path: Path) -> None:
     preset = preset_of(prompts=3)
     groups, _ = groups_of(preset, {"a": MIXED, "b": MIXED}, tmp_path)
-    [batch] = Layout(preset, groups.bench, in_lines=True).batches(groups.of_rows([1, 0, 1]))
+    [batch] = batches_of(layout_of(preset, groups.bench, in_lines=True), groups.of_rows([1, 0, 1]))
     assert batch.line is not None
     assert len(batch.line.first) == (2 + 1 + 2) + 3 * 5
 
@@ -339,9 +344,10 @@ def a_sample(bench: Bench, *, advantage: float = 0.0, far: float | None = None) 
 
 def told_of(policy: Policy, folder: Path, make: Callable[[Bench, int], Sampled], steps: int) -> list[events.Notice]:
     bench = bench_of(policy, folder)
-    alarms = Alarms(preset_of(), bench)
+    alarms = Alarms(bench, pull="grpo.beta")
     for step in range(steps):
-        alarms.look([make(bench, step)], {"reward": Mean(0.25, 1)})
+        sample = make(bench, step)
+        alarms.look([sample], {"reward": Mean(0.25, 1)}, learns=bool(sample.advantage))
     file = folder / "events.jsonl"
     told = [events.read_event(line) for line in file.read_bytes().splitlines()] if file.exists() else []
     return [event for event in told if isinstance(event, events.Notice)]

@@ -24,7 +24,8 @@ from engine.loop import Method
 from engine.methods.answers import Sampled
 from engine.methods.bench import Bench
 from engine.methods.groups import Groups
-from engine.methods.grpo import GrpoBatch, Layout, grpo, importance_of
+from engine.methods.grpo import GrpoBatch, batches_of, grpo, importance_of
+from engine.methods.layout import Layout
 from engine.methods.prompts import Prompts
 from engine.rewards import Answered, Reward
 from engine.rollout.protocol import Answer
@@ -147,6 +148,10 @@ def grpo_preset(own: dict[str, Any], temperature: float = 1.0) -> GrpoPreset:
     )
 
 
+def layout_of(preset: GrpoPreset, bench: Bench, in_lines: bool) -> Layout:
+    return Layout(bench, preset.training.micro_batch_size, in_lines, preset.rollout.temperature)
+
+
 def our_batch(
     preset: GrpoPreset,
     bench: Bench,
@@ -174,7 +179,7 @@ def our_batch(
             strict=True,
         )
     ]
-    [batch] = Layout(preset, bench, in_lines=True).batches(sampled)
+    [batch] = batches_of(layout_of(preset, bench, in_lines=True), sampled)
     assert batch.line is not None
     assert len(batch.line.first) == sum(len(pairs[at][0]) for at in (0, 2)) + sum(lengths)
     return method, batch._replace(old_logps=old)
@@ -396,7 +401,7 @@ def test_advantages_of_rloo_with_the_pull_in_the_reward_are_trls(normalised: boo
         bench,
         fixed,  # type: ignore[arg-type]
         Prompts(bench, answer=8, longest=64),
-        compared=lambda sampled: Layout(preset, bench, in_lines=False).compared(
+        compared=lambda sampled: layout_of(preset, bench, in_lines=False).compared(
             [s._replace(prompt=prompt) for s, (prompt, _) in zip(sampled, PAIRS, strict=True)]
         ),
         interruption=None,
