@@ -122,12 +122,18 @@ def train(
     checkpoint_every: int,
     on_nan: OnNan = "stop",
     early_stopping: settings.EarlyStopping | None = None,
+    eval_before: bool = False,
 ) -> bool:
     """Run the steps after `progress` up to `steps`, or until no better is measured. Returns False if asked to stop.
 
+    eval_before: measure before the first step, too: what every later measure is compared with. Early stopping does not
+    wait from there, as it would have no weights to go back to.
     Raises StopNow when told to leave within a step, Diverged when loss or gradient is not finite and on_nan is stop.
     """
     was_finite = True
+    if eval_before and progress.step == 0:
+        reporter.phase("measuring before the first step")
+        _measure(method, 0, reporter)
     while progress.step < steps and not is_enough(progress.best, early_stopping):
         step = progress.step + 1
         started = time.perf_counter()
@@ -143,8 +149,7 @@ def train(
         if wrong and (was_finite or on_nan == "stop"):  # told once, however long it lasts; the curve shows the rest
             _tell_nonsense(step, wrong, on_nan, reporter)
         was_finite = is_finite
-        if measured := method.measure(step):
-            reporter.event(events.Evaluation(step=step, time=time.time(), values=measured))
+        measured = _measure(method, step, reporter)
         is_best = early_stopping is not None and _judge(measured, progress, early_stopping, accelerator, reporter)
         wish = control.after_step(step)
         is_due = bool(checkpoint_every) and step % checkpoint_every == 0
@@ -154,6 +159,13 @@ def train(
         if wish.stop and not is_last:
             return False
     return True
+
+
+def _measure(method: Method, step: int, reporter: Reporter) -> dict[str, float]:
+    """What is measured after a step, and told."""
+    if measured := method.measure(step):
+        reporter.event(events.Evaluation(step=step, time=time.time(), values=measured))
+    return measured
 
 
 def _one_step(

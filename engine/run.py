@@ -95,7 +95,7 @@ def _learn(stage: Stage, found: Path | None) -> bool:
 
     run, preset, parts, examine, reporter, control = stage
     progress = Progress() if found is None else parts.restore(found)
-    if found is not None or _has_steps(run):
+    if found is not None or _has(run, "step"):
         reporter.event(events.Resumed(time=time.time(), from_step=progress.step))
     if found is None:
         _look_first(parts, examine, reporter)
@@ -114,6 +114,7 @@ def _learn(stage: Stage, found: Path | None) -> bool:
         checkpoint_every=preset.training.checkpoint_every,
         on_nan=preset.training.on_nan,
         early_stopping=preset.training.early_stopping,
+        eval_before=preset.training.eval_every > 0 and preset.training.eval_before and not _has(run, "evaluation"),
     )
     if finished:
         reporter.phase("saving the model")
@@ -126,7 +127,7 @@ def _work(stage: Stage, found: Path | None) -> bool:
     from engine.work import perform
 
     run, preset, parts, _, reporter, control = stage
-    if _has_steps(run):
+    if _has(run, "step"):
         reporter.event(events.Resumed(time=time.time(), from_step=parts.method.done))
     _tell_start(run, preset, parts, parts.method.steps, reporter)
     return perform(parts.method, reporter, control)
@@ -158,11 +159,12 @@ def _tell_start(run: RunDir, preset: Preset, parts: Any, steps: int, reporter: R
     reporter.phase("first step")
 
 
-def _has_steps(run: RunDir) -> bool:
-    """Whether an earlier life got as far as a step."""
+def _has(run: RunDir, kind: str) -> bool:
+    """Whether an earlier life got as far as such an event."""
     from engine.contract.jsonl import follow
 
-    return bool(run.events.stat().st_size) and any(b'"kind":"step"' in line for line in follow(run.events))
+    mark = b'"kind":"%s"' % kind.encode()
+    return bool(run.events.stat().st_size) and any(mark in line for line in follow(run.events))
 
 
 def _tell_damage(run: RunDir, found: Path | None, reporter: Reporter) -> None:

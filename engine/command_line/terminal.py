@@ -98,7 +98,8 @@ def sentence(event: events.Event | events.Unreadable) -> str:
             return f"{mark}{event.what}" + (f"; {event.advice}" if event.advice else "")
         case events.Evaluation():
             told = "  ".join(f"{metrics.describe(n).title.lower()} {figure(v)}" for n, v in event.values.items())
-            return f"evaluation after step {event.step}: {told}"
+            when = f"after step {event.step}" if event.step else "before the first step"
+            return f"evaluation {when}: {told}"
         case events.CommandDone():
             return f"{event.ask} asked: {event.outcome}" if event.outcome else ""
         case events.Resumed():

@@ -181,6 +181,9 @@ class Training(BaseModel, **STRICT):
     processes: int = setting(1, "GPUs of this machine, or CPU processes, that share each batch", ge=1, le=64)
     threads: AutoOrCount = setting("auto", "CPU threads of each process; auto measures at start")
     eval_every: int = setting(0, "measure on data.eval every so many steps; 0 = never", unit="steps", ge=0)
+    eval_before: bool = setting(
+        True, "measure before the first step, too: what every later value is compared with", needs="eval_every"
+    )
     checkpoint_every: int = setting(50, "save every so many steps; 0 = only at the end", unit="steps", ge=0)
     keep_checkpoints: int = setting(2, "newest checkpoints to keep", ge=1)
     gradient_checkpointing: bool = setting(False, "less memory for about a third more time")

@@ -70,7 +70,8 @@ EVERYTHING: dict[str, Any] = {
     "model": {"path": "scratch", "scratch": SCRATCH, "device": "cpu"},
     "data": {"train": SUMS, "max_length": 32},
     "optimizer": {"learning_rate": 1e-3, "schedule": "linear"},
-    "training": {"steps": 6, "batch_size": 8, "threads": 1, "checkpoint_every": 2},
+    # Most tests look at what training did; test_eval_before.py has what stands before it.
+    "training": {"steps": 6, "batch_size": 8, "threads": 1, "checkpoint_every": 2, "eval_before": False},
 }
 OF_GRPO: dict[str, Any] = {
     "optimizer": {"learning_rate": 1e-3},

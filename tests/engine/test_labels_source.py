@@ -246,7 +246,7 @@ def test_what_was_judged_trains_and_measures_by_prompt(
         append_judgement(labels.judgements, judgement)
     text = (PRESET % f"{{path: 'labels:kind', options: {options}}}").replace("method: dpo", f"method: {method}")
     text = text.replace("max_length: 64", "max_length: 64, eval_share: 0.25").replace(
-        "steps: 1", "steps: 2, eval_every: 2"
+        "steps: 1", "steps: 2, eval_every: 2, eval_before: false"
     )
     (workspace / "kind.yaml").write_text(text)
     run = launch.create(launch.prepare(workspace / "kind.yaml", [], workspace=workspace))
