@@ -13,12 +13,14 @@ from torch import nn
 
 from engine import checkpoint
 from engine.allocator import keep_freed_memory
+from engine.contract.composed_presets import DistillPreset
 from engine.contract.preset import PpoPreset, Preset, RewardModelPreset, TextPreset, model_of
 from engine.contract.run_dir import RunDir, read_json
 from engine.contract.settings import Optimizer, Training
 from engine.control import CommandFile
 from engine.data.chat import ChatEncoder
 from engine.data.sources import Table, load_rows, load_split
+from engine.distilling import StudentScorer
 from engine.logprobs import Rows, TokenScorer
 from engine.loop import Control, Method, Progress
 from engine.methods import METHODS, NEEDS_REFERENCE
@@ -191,8 +193,9 @@ def _tables(preset: TextPreset, reporter: Reporter, control: Control) -> tuple[T
 
 def _model_of(
     run: RunDir, preset: TextPreset, device: torch.device
-) -> tuple[Policy, TokenScorer | RewardScorer | ActorCritic]:
-    """What is trained, and what scores with it: tokens, for PPO with a critic beside, or for a reward model texts."""
+) -> tuple[Policy, TokenScorer | RewardScorer | ActorCritic | StudentScorer]:
+    """What is trained, and what scores with it: tokens, for PPO with a critic beside, for distillation beside a
+    teacher, or for a reward model texts."""
     base, dtype = run.path / MERGED_BASE, choose_dtype(preset.model.dtype, device)
     if isinstance(preset, RewardModelPreset):
         reward_model = load_reward_model(preset, device=device, dtype=dtype, base=base)
@@ -206,6 +209,8 @@ def _model_of(
         with_reference=needs_reference,
         merged_base=base,
     )
+    if isinstance(preset, DistillPreset):
+        return policy, StudentScorer(policy.model)
     actor = TokenScorer(policy.model)
     if isinstance(preset, PpoPreset):
         return policy, ActorCritic(actor, load_critic(preset, actor, policy, dtype=dtype, folder=run.path))

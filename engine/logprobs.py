@@ -53,7 +53,13 @@ class TokenScorer(nn.Module):
         self.head = split_head(model)
 
     def forward(
-        self, rows: Rows, temperature: float = 1.0, line: Line | None = None, noise: Tensor | None = None
+        self,
+        rows: Rows,
+        temperature: float = 1.0,
+        line: Line | None = None,
+        noise: Tensor | None = None,
+        *,
+        entropy_learns: bool = False,
     ) -> TokenScores:
         """line: the rows in one line without padding, for a scorer that `reads_lines`; the scores are the same.
 
@@ -64,12 +70,22 @@ class TokenScorer(nn.Module):
                 hidden = self.states(rows)
         else:
             with added_to_embeddings(self.model, None if noise is None else noise.unsqueeze(0)):
-                hidden = self._hidden_of_line(rows, line).index_select(0, line.places[before_targets(rows)])
-        return self.scores(hidden, rows, temperature)
+                hidden = self.states(rows, line)
+        return self.scores(hidden, rows, temperature, entropy_learns=entropy_learns)
 
-    def states(self, rows: Rows) -> Tensor:
+    def states(self, rows: Rows, line: Line | None = None) -> Tensor:
         """The hidden state that each target is told from, (N, width); logits where the head cannot be split off."""
+        if line is not None:
+            return self._hidden_of_line(rows, line).index_select(0, line.places[before_targets(rows)])
         return self._hidden(rows)[before_targets(rows)]
+
+    def logits(self, states: Tensor) -> Tensor:
+        """The logits of `states`, (N, vocabulary)."""
+        return states if self.head is None else self.head.logits(states)
+
+    def vocabulary(self, states: Tensor) -> int:
+        """How many logits each of `states` has."""
+        return states.shape[-1] if self.head is None else self.head.vocabulary
 
     def scores(
         self, states: Tensor, rows: Rows, temperature: float = 1.0, *, entropy_learns: bool = False
@@ -110,8 +126,7 @@ class TokenScorer(nn.Module):
                 entropy_learns=entropy_learns,
             )
             return TokenScores(*scored)
-        vocabulary = hidden.shape[-1] if self.head is None else self.head.vocabulary
-        rows_at_once = max(1, LOGITS_AT_ONCE // vocabulary)
+        rows_at_once = max(1, LOGITS_AT_ONCE // self.vocabulary(hidden))
         if len(targets) <= rows_at_once:
             return self._score_chunk(hidden, targets, temperature, entropy_learns)
         chunks = []
@@ -125,7 +140,7 @@ class TokenScorer(nn.Module):
         return TokenScores(*(torch.cat(parts) for parts in zip(*chunks, strict=True)))
 
     def _score_chunk(self, hidden: Tensor, targets: Tensor, temperature: float, entropy_learns: bool) -> TokenScores:
-        logits = (hidden if self.head is None else self.head.logits(hidden)).float()
+        logits = self.logits(hidden).float()
         if temperature != 1.0:
             logits = logits / temperature
         return score_logits(logits, targets, entropy_learns=entropy_learns)

@@ -20,6 +20,9 @@ TITLES = {
     "cpo": "contrastive preference optimisation (CPO)",
     "ppo": "proximal policy optimisation (PPO)",
     "grpo": "group-relative policy optimisation (GRPO)",
+    "best_of_n": "fine-tuning on its own best answers (best of N)",
+    "online_dpo": "direct preference optimisation on its own answers (online DPO)",
+    "distill": "distillation from a teacher (GKD)",
 }
 SCORING = (
     "from transformers import AutoModelForSequenceClassification",

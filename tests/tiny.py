@@ -17,6 +17,7 @@ from engine.data.batching import pad_rows
 from engine.data.byte_tokenizer import byte_tokenizer
 from engine.data.chat import ChatEncoder, Example
 from engine.data.sources import Row, Table
+from engine.distilling import StudentScorer
 from engine.logprobs import Rows, TokenScorer
 from engine.loop import Progress, Wish, train
 from engine.methods import METHODS
@@ -132,7 +133,7 @@ def bench_of(
     *,
     train: Sequence[Row] | Table = (),
     held_out: Sequence[Row] | None = None,
-    scores: type[TokenScorer] | type[RewardScorer] = TokenScorer,
+    scores: type[TokenScorer] | type[RewardScorer] | type[StudentScorer] = TokenScorer,
     critic: Critic | None = None,
 ) -> Bench:
     """What a method works with, on one CPU, writing to a run directory in `folder`."""

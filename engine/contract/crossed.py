@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from engine.contract import faults, online_settings, settings
+from engine.contract import composed_settings, faults, online_settings, settings
 from engine.contract.faults import Fault
 from engine.contract.metrics import describe
 
@@ -174,4 +174,30 @@ def of_ppo(
     if own.critic == "model" and adapter is not None and not adapter.is_low_rank:
         problem = f"cannot be trained with {adapter.kind}, as it has a head to learn"
         found.append(Fault(("ppo", "critic"), "model", problem, "use head, or lora"))
+    return found
+
+
+def of_best_of_n(own: composed_settings.BestOfN, rollout: online_settings.Rollout) -> list[Fault]:
+    """A best answer needs another beside it; and a share of the step where that is asked for."""
+    found = []
+    if rollout.completions_per_prompt < 2 and own.keep == "best" and own.min_reward is None:
+        problem, remedy = "is always the best to its prompt", "use 2 or more, or best_of_n.keep elite"
+        found.append(Fault(("rollout", "completions_per_prompt"), "1", problem, remedy))
+    if own.keep == "elite" and own.elite == 1 and own.min_reward is None:
+        problem, remedy = "keeps every answer, so nothing is chosen", "try 0.2, or set best_of_n.min_reward"
+        found.append(Fault(("best_of_n", "elite"), "1", problem, remedy))
+    return found
+
+
+def of_online_dpo(own: composed_settings.OnlineDpo, rollout: online_settings.Rollout) -> list[Fault]:
+    """A pair needs two answers, and smoothing a loss that knows of it."""
+    found = []
+    if rollout.completions_per_prompt < 2:
+        problem = "leaves nothing to compare with"
+        found.append(
+            Fault(("rollout", "completions_per_prompt"), "1", problem, "use 2, or more to compare best and worst")
+        )
+    if own.label_smoothing and own.loss != "sigmoid":
+        given, problem = str(own.label_smoothing), f"has no effect on {own.loss}"
+        found.append(Fault(("online_dpo", "label_smoothing"), given, problem, "set it to 0, or choose sigmoid"))
     return found

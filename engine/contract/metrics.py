@@ -16,6 +16,10 @@ OUYANG = "Ouyang et al. 2022, arXiv:2203.02155"
 DPO = "Rafailov et al. 2023, arXiv:2305.18290"
 ORPO = "Hong et al. 2024, arXiv:2403.07691"
 
+RAFT = "Dong et al. 2023, arXiv:2304.06767"
+OAIF = "Guo et al. 2024, arXiv:2402.04792"
+GKD = "Agarwal et al. 2023, arXiv:2306.13649"
+
 CATALOGUE: dict[str, Metric] = {
     **image_metrics.CATALOGUE,
     "loss": Metric("Loss", "", "down", "what the optimiser lowers"),
@@ -110,6 +114,27 @@ CATALOGUE: dict[str, Metric] = {
         "Interrupted", "", "down", "share of answers that were brought to an end by a phrase", SCALE_RL
     ),
     "completions/clipped_ratio": Metric("Truncated", "", "down", "share of answers that ran into max_new_tokens"),
+    "kept/share": Metric("Share kept", "", "none", "answers that are learned, of all that were sampled", RAFT),
+    "kept/reward": Metric("Reward of kept", "", "up", "mean reward of the answers that are learned", RAFT),
+    "kept/least_reward": Metric("Least reward kept", "", "up", "the threshold of the step: no kept answer has less"),
+    "kept/mean_length": Metric("Length of kept", "tokens", "none", "mean length of the answers that are learned"),
+    "objective/scores_margin": Metric(
+        "Lead of chosen", "", "none", "mean reward of chosen less rejected answers", OAIF
+    ),
+    "pairs/ties": Metric(
+        "Ties", "", "down", "share of prompts whose answers scored alike, so that there is no pair to learn", OAIF
+    ),
+    "val/contain_eos_token": Metric("Ended", "", "up", "share of answers that have their end token"),
+    "teacher/kl": Metric(
+        "KL to teacher", "nats a token", "down", "KL(student || teacher) on the answers of the step, exact", GKD
+    ),
+    "teacher/forward_kl": Metric("KL from teacher", "nats a token", "down", "KL(teacher || student), exact", GKD),
+    "teacher/agreement": Metric("Agreement", "", "up", "share of tokens at which both find the same one likeliest"),
+    "teacher/entropy": Metric(
+        "Teacher's entropy", "nats", "none", "mean uncertainty of the teacher over the next token"
+    ),
+    "on_policy/share": Metric("Own answers", "", "none", "share of the answers that the student wrote itself", GKD),
+    "timing/teacher": Metric("Teacher's time", "s", "down", "part of the step in which the teacher reads, and writes"),
     "rewards/accuracies": Metric("Pairs in order", "", "up", "share of pairs whose chosen answer has more reward", DPO),
     "rewards/margins": Metric("Reward margin", "", "up", "mean reward of chosen less rejected answers", DPO),
     "rewards/chosen": Metric(
@@ -160,6 +185,11 @@ CATALOGUE: dict[str, Metric] = {
     "eval_logps/chosen": Metric("Held-out log-probability of chosen", "nats", "up"),
     "eval_logps/rejected": Metric("Held-out log-probability of rejected", "nats", "down"),
     "eval_kl": Metric("Held-out KL to the reference", "nats", "none", "as measured on data.eval"),
+    "eval_teacher/kl": Metric(
+        "Held-out KL to teacher", "nats a token", "down", "KL(student || teacher) on the student's answers to data.eval"
+    ),
+    "eval_teacher/forward_kl": Metric("Held-out KL from teacher", "nats a token", "down"),
+    "eval_teacher/agreement": Metric("Held-out agreement", "", "up"),
     "eval_log_odds_ratio": Metric("Held-out log-sigmoid of the log odds ratio", "", "up", "", ORPO),
     "eval_log_odds_chosen": Metric("Held-out log odds ratio", "", "up", "", ORPO),
     "eval_accuracy": Metric("Held-out pairs in order", "", "up", "share of data.eval's pairs", OUYANG),
@@ -206,6 +236,12 @@ _FIRST = {
         *("objective/scores", "objective/kl", "val/explained_variance", "loss/policy", "loss/value"),
         "completions/mean_length",
     ],
+    "best_of_n": ["reward", "kept/reward", "kept/share", "entropy", "completions/mean_length", "loss"],
+    "online_dpo": [
+        *("objective/scores", "objective/kl", "rewards/accuracies", "rewards/margins", "pairs/ties"),
+        "completions/mean_length",
+    ],
+    "distill": ["loss", "teacher/kl", "teacher/agreement", "entropy", "completions/mean_length", "grad_norm"],
     "grpo": [
         "reward",
         "kl",
@@ -248,6 +284,19 @@ _THEN = {
         ),
         *("objective/non_score_reward", "objective/entropy", "objective/kl_coef", "values/mean", "returns/mean"),
     ],
+    "best_of_n": [
+        *("eval_reward", "eval_reward_se", "kept/least_reward", "mean_token_accuracy", "reward_std"),
+        *("frac_reward_zero_std", "completions/clipped_ratio", "grad_norm", "timing/rollout", "timing/train"),
+    ],
+    "online_dpo": [
+        *("eval_reward", "eval_reward_se", "loss", "objective/scores_margin", "objective/rlhf_reward"),
+        *("logps/chosen", "logps/rejected", "rewards/chosen", "rewards/rejected", "val/contain_eos_token"),
+        *("completions/clipped_ratio", "grad_norm", "timing/rollout", "timing/train"),
+    ],
+    "distill": [
+        *("eval_loss", "eval_teacher/kl", "eval_teacher/agreement", "teacher/forward_kl", "teacher/entropy"),
+        *("on_policy/share", "completions/clipped_ratio", "timing/rollout", "timing/teacher", "timing/train"),
+    ],
     "grpo": [
         *("eval_reward", "eval_reward_se", "loss", "clip_ratio/region_mean", "completions/clipped_ratio", "reward_std"),
         *("advantages/std", "advantages/p10", "advantages/p90", "completions/length/p90", "ratio/max_error"),
@@ -269,6 +318,9 @@ HEADLINE = {
     "cpo": "rewards/accuracies",
     "ppo": "objective/scores",
     "grpo": "reward",
+    "best_of_n": "reward",
+    "online_dpo": "objective/scores",
+    "distill": "teacher/kl",
 }
 
 

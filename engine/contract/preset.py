@@ -10,7 +10,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from engine.contract import crossed, crossed_images, faults, image_settings, online_settings, settings
+from engine.contract import (
+    crossed,
+    crossed_images,
+    faults,
+    image_settings,
+    online_settings,
+    settings,
+)
+from engine.contract.composed_presets import BestOfNPreset, DistillPreset, OnlineDpoPreset
 from engine.contract.faults import Fault, PresetError
 from engine.contract.image_presets import IMAGE_PRESETS, ImagePreset
 from engine.contract.settings import NAME, SEED, STRICT, setting
@@ -134,6 +142,9 @@ TextPreset = (
     | CpoPreset
     | GrpoPreset
     | PpoPreset
+    | BestOfNPreset
+    | OnlineDpoPreset
+    | DistillPreset
 )
 Preset = TextPreset | ImagePreset
 AnySource = settings.Source | image_settings.ImageSource
@@ -149,6 +160,9 @@ PRESETS: dict[str, type[Preset]] = {
     "cpo": CpoPreset,
     "grpo": GrpoPreset,
     "ppo": PpoPreset,
+    "best_of_n": BestOfNPreset,
+    "online_dpo": OnlineDpoPreset,
+    "distill": DistillPreset,
     **IMAGE_PRESETS,
 }
 
@@ -324,13 +338,17 @@ def _crossed_method(preset: TextPreset) -> list[Fault]:
         case PpoPreset():
             own = crossed.of_ppo(preset.ppo, preset.training, preset.rollout, preset.model.adapter)
             return crossed.of_rewards(preset.rewards) + own
+        case BestOfNPreset():
+            return crossed.of_rewards(preset.rewards) + crossed.of_best_of_n(preset.best_of_n, preset.rollout)
+        case OnlineDpoPreset():
+            return crossed.of_rewards(preset.rewards) + crossed.of_online_dpo(preset.online_dpo, preset.rollout)
     return []
 
 
 def _compares(preset: TextPreset) -> bool:
     """Whether the policy is compared with a reference."""
     match preset:
-        case DpoPreset() | KtoPreset():
+        case DpoPreset() | KtoPreset() | OnlineDpoPreset():
             return True
         case GrpoPreset():
             return preset.grpo.beta > 0

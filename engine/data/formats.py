@@ -38,6 +38,7 @@ KINDS: dict[str, tuple[Kind, ...]] = {
     "orpo": ("pair",),
     "simpo": ("pair",),
     "kto": ("unpaired", "pair"),
+    "distill": ("messages", "completion", "prompt"),
 }
 #: How a message speaks of a kind.
 COLUMNS: dict[Kind, str] = {

@@ -11,6 +11,9 @@
 | cpo | Xu et al. 2024, arXiv:2401.08417, eq. 5 | hinge and ipo in place of its loss, as in TRL |
 | ppo | Schulman et al. 2017, arXiv:1707.06347, eq. 7 and 9 | KL in the reward, whitening, clipped values, as in TRL |
 | grpo | Shao et al. 2024, arXiv:2402.03300, eq. 3 | mean over tokens (DAPO, 2503.14476, eq. 12); KL times the ratio |
+| best_of_n | Dong et al. 2023, arXiv:2304.06767, alg. 1 | ranks over the step, not the whole data; elite share, too |
+| online_dpo | Guo et al. 2024, arXiv:2402.04792, alg. 1 | ties teach nothing; of more than two answers best and worst |
+| distill | Agarwal et al. 2023, arXiv:2306.13649, alg. 1 | lambda chooses prompt by prompt, not step by step |
 
 Relatives of GRPO are choices of its section, each with a preset that spells them out:
 
@@ -31,10 +34,13 @@ from typing import Any
 
 from engine.loop import Method
 from engine.methods.bench import Bench
+from engine.methods.best_of_n import best_of_n
 from engine.methods.cpo import cpo
+from engine.methods.distill import distill
 from engine.methods.dpo import dpo
 from engine.methods.grpo import grpo
 from engine.methods.kto import kto
+from engine.methods.online_dpo import online_dpo
 from engine.methods.orpo import orpo
 from engine.methods.ppo import ppo
 from engine.methods.reward_model import reward_model
@@ -52,6 +58,9 @@ METHODS: dict[str, Callable[[Any, Bench], Method]] = {
     "cpo": cpo,
     "grpo": grpo,
     "ppo": ppo,
+    "best_of_n": best_of_n,
+    "online_dpo": online_dpo,
+    "distill": distill,
 }
 
 #: Methods that may need a model in memory to compare the policy with, and when.
@@ -60,4 +69,5 @@ NEEDS_REFERENCE: dict[str, Callable[[Any], bool]] = {
     "kto": lambda preset: preset.kto.reference == "live" or preset.model.reference is not None,
     "grpo": lambda preset: preset.grpo.beta > 0,
     "ppo": lambda preset: preset.ppo.beta > 0,
+    "online_dpo": lambda preset: True,
 }

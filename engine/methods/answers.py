@@ -51,20 +51,20 @@ def told(sampled: Sequence[Sampled], per_prompt: int) -> Values:
         "reward": Mean(float(known.sum()), len(known)),
         "reward_std": Mean(float(spreads.sum()), len(spreads)),
         "frac_reward_zero_std": Mean(float(is_alike(totals).sum()), len(spreads)),
-        **_lengths(sampled),
+        **lengths(sampled),
         **rewards.told([s.reward for s in sampled]),
     }
 
 
-def _lengths(sampled: Sequence[Sampled]) -> Values:
+def lengths(sampled: Sequence[Sampled]) -> Values:
     """How long the answers are, and how many did not come to an end."""
-    lengths = [len(s.answer.ids) for s in sampled]
+    every = [len(s.answer.ids) for s in sampled]
     terminated = [len(s.answer.ids) for s in sampled if s.answer.finish != "length"]
     return {
-        "completions/mean_length": Mean(float(sum(lengths)), len(lengths)),
-        "completions/min_length": Least(float(min(lengths))),
-        "completions/max_length": Peak(float(max(lengths))),
-        "completions/clipped_ratio": Mean(float(len(lengths) - len(terminated)), len(lengths)),
+        "completions/mean_length": Mean(float(sum(every)), len(every)),
+        "completions/min_length": Least(float(min(every))),
+        "completions/max_length": Peak(float(max(every))),
+        "completions/clipped_ratio": Mean(float(len(every) - len(terminated)), len(every)),
         "completions/mean_terminated_length": Mean(float(sum(terminated)), len(terminated)),
     }
 

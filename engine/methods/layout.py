@@ -41,8 +41,12 @@ class Layout(NamedTuple):
             )
             for s in part
         ]
+        return self.laid_out(examples, [s.prompt for s in part])
+
+    def laid_out(self, examples: Sequence[Example], prompts: Sequence[list[int]]) -> tuple[Rows, Line | None]:
+        """Any examples as rows, and as a line. prompts: what each begins with; neighbours may share it."""
         rows = pad_rows(examples, self.bench.pad_id)
-        line = line_up_groups(rows.is_token, *_shared(part)) if self.in_lines else None
+        line = line_up_groups(rows.is_token, *_shared(prompts)) if self.in_lines else None
         device = self.bench.accelerator.device
         return rows.to(device), line and line.to(device)
 
@@ -66,12 +70,12 @@ class Layout(NamedTuple):
         return logps
 
 
-def _shared(part: Sequence[Sampled]) -> tuple[list[int], list[int]]:
+def _shared(prompts: Sequence[list[int]]) -> tuple[list[int], list[int]]:
     """How many tokens each row shares with an earlier one, and with which: neighbours that answer the same prompt."""
     shared, leaders = [0], [0]
-    for index, s in enumerate(part[1:], start=1):
-        is_same = s.prompt == part[leaders[-1]].prompt
-        shared.append(len(s.prompt) if is_same else 0)
+    for index, prompt in enumerate(prompts[1:], start=1):
+        is_same = prompt == prompts[leaders[-1]]
+        shared.append(len(prompt) if is_same else 0)
         leaders.append(leaders[-1] if is_same else index)
     return shared, leaders
 

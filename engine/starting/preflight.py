@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from engine.contract import online_settings, settings
+from engine.contract.composed_presets import DistillPreset
 from engine.contract.faults import Fault, Key, one_of
 from engine.contract.labels_use import SCHEME
-from engine.contract.preset import AnySource, Draft, GrpoPreset, PpoPreset, read_draft
+from engine.contract.preset import AnySource, Draft, PpoPreset, read_draft
 from engine.contract.run_dir import RunDir, is_run_dir
 from engine.data.formats import KINDS
 from engine.data.tasks import SPLITS, TaskError, find_task
@@ -116,9 +117,7 @@ def _survey_model(draft: Draft, where: Places, faults: list[Fault]) -> settings.
 
 
 def _survey_named(draft: Draft, where: Places, faults: list[Fault]) -> dict[str, Any]:
-    """The reward models and the beginning of a critic that a preset names."""
-    if draft.preset is None or not isinstance(draft.preset, PpoPreset | GrpoPreset):
-        return {}
+    """The reward models, the beginning of a critic and the teacher that a preset names."""
 
     def code(index: int, part: online_settings.OwnFunction) -> online_settings.OwnFunction:
         key: Key = ("rewards", index)
@@ -140,7 +139,7 @@ def _survey_named(draft: Draft, where: Places, faults: list[Fault]) -> dict[str,
         return resolved
 
     rewards: list[online_settings.Reward] = []
-    for index, part in enumerate(draft.preset.rewards):
+    for index, part in enumerate(getattr(draft.preset, "rewards", [])):
         match part:
             case online_settings.LearnedReward():
                 rewards.append(changed(part, path=found(part.path, ("rewards", index, "path"), scores=True)))
@@ -148,10 +147,13 @@ def _survey_named(draft: Draft, where: Places, faults: list[Fault]) -> dict[str,
                 rewards.append(code(index, part))
             case _:
                 rewards.append(part)
-    named: dict[str, Any] = {"rewards": rewards}
+    named: dict[str, Any] = {"rewards": rewards} if rewards else {}
     if isinstance(draft.preset, PpoPreset) and draft.preset.ppo.critic_path is not None:
         path = found(draft.preset.ppo.critic_path, ("ppo", "critic_path"), scores=False)
         named["ppo"] = changed(draft.preset.ppo, critic_path=path)
+    if isinstance(draft.preset, DistillPreset):
+        path = found(draft.preset.distill.teacher, ("distill", "teacher"), scores=False)
+        named["distill"] = changed(draft.preset.distill, teacher=path)
     return named
 
 

@@ -20,13 +20,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from engine import run as engine_run
+from engine.checkpoint import save_model
 from engine.contract import events, jsonl, run_dir
 from engine.contract.image_presets import ImagePreset
 from engine.contract.preset import Preset, TextPreset, check, preset_text
 from engine.contract.rollouts import Completion, read_completion
 from engine.contract.run_dir import RunDir
+from engine.data.byte_tokenizer import byte_tokenizer
 from engine.reporting import Reporter
 from engine.supervisor import tidy
+from tests.tiny import tiny_model
 
 FINISHED, FAILED, STOPPED = 0, 1, 3
 KILLED = -signal.SIGKILL
@@ -35,7 +38,7 @@ KILLED = -signal.SIGKILL
 TIMINGS = {
     "step_time",
     "tokens_per_second",
-    *(f"timing/{what}" for what in ("rollout", "reward", "reference", "train")),
+    *(f"timing/{what}" for what in ("rollout", "reward", "reference", "teacher", "train")),
 }
 #: Longer than any of these lives; one that takes longer hangs.
 LIFE_SECONDS = 120
@@ -102,6 +105,30 @@ def ppo(**sections: Any) -> TextPreset:
     """A tiny PPO run, all of it in use; each section given is laid over the usual one."""
     own = {"beta": 0.1, "epochs": 2, "minibatches": 2}
     return _checked({"method": "ppo", "ppo": own}, EVERYTHING, OF_PPO, sections)
+
+
+def best_of_n(**sections: Any) -> TextPreset:
+    """A tiny run of best of N; each section given is laid over the usual one."""
+    return _checked({"method": "best_of_n"}, EVERYTHING, OF_GRPO, sections)
+
+
+def online_dpo(**sections: Any) -> TextPreset:
+    """A tiny run of online DPO; each section given is laid over the usual one."""
+    return _checked({"method": "online_dpo"}, EVERYTHING, OF_GRPO, sections)
+
+
+def distill(**sections: Any) -> TextPreset:
+    """A tiny run of distillation; `distill.teacher` is to be given, each section is laid over the usual one."""
+    of_grpo = {name: section for name, section in OF_GRPO.items() if name != "rewards"}
+    return _checked({"method": "distill"}, EVERYTHING, of_grpo, sections)
+
+
+def on_disk(method: str, folder: Path) -> dict[str, Any]:
+    """The sections for which a method needs something on the disk, which is put there."""
+    if method != "distill":
+        return {}
+    save_model(tiny_model(seed=4), byte_tokenizer(), folder / "teacher")
+    return {"distill": {"teacher": str(folder / "teacher")}}
 
 
 def reward_model(**sections: Any) -> TextPreset:

@@ -24,6 +24,7 @@ from engine.data.chat import ChatEncoder, Example
 from engine.data.formats import canonical
 from engine.data.left_out import Origin
 from engine.data.sources import Table
+from engine.distilling import StudentScorer
 from engine.logprobs import TokenScorer
 from engine.loop import Material, Method, Update
 from engine.methods import METHODS
@@ -400,7 +401,11 @@ PRESETS = {name: partial(running.preferring, name) for name in METHODS} | {
     "reward_model": running.reward_model,
     "grpo": running.grpo,
     "ppo": running.ppo,
+    "best_of_n": running.best_of_n,
+    "online_dpo": running.online_dpo,
+    "distill": running.distill,
 }
+SCORERS = {"reward_model": RewardScorer, "distill": StudentScorer}
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -409,10 +414,10 @@ def test_a_rehearsed_step_changes_no_bit_of_weights_gradients_or_random_numbers(
     tmp_path: Path, name: str, lora: bool
 ) -> None:
     adapter = {"adapter": {**running.LORA, "dropout": 0.5}} if lora else {}
-    preset = PRESETS[name](model={**running.EVERYTHING["model"], **adapter})
+    preset = PRESETS[name](model={**running.EVERYTHING["model"], **adapter}, **running.on_disk(name, tmp_path))
     rows = [{"prompt": f"{n}+1=", "completion": "12", "chosen": "12", "rejected": "3" * n} for n in range(1, 9)]
     policy = policy_for(name, lora=lora)
-    scores = RewardScorer if name == "reward_model" else TokenScorer
+    scores: Any = SCORERS.get(name, TokenScorer)
     critic = tiny_critic() if name == "ppo" else None
     bench = bench_of(policy, tmp_path, train=[canonical(row, name) for row in rows], scores=scores, critic=critic)
     method = METHODS[name](preset, bench)

@@ -48,6 +48,8 @@ RUNS: dict[str, Preset] = {
     ),
     "ppo of an adapter with a head": running.ppo(model={"adapter": DROPOUT}, ppo={"critic": "head"}),
     "ppo of an adapter with a critic of its own": running.ppo(model={"adapter": DROPOUT}),
+    "best of n in minibatches": running.best_of_n(best_of_n={"keep": "elite", "elite": 0.4, "minibatches": 2}),
+    "online dpo of an adapter": running.online_dpo(model={"adapter": DROPOUT}),
     "grpo with a frozen copy": running.grpo(),
     "grpo of an adapter": running.grpo(model={"adapter": DROPOUT}, grpo={"beta": 0.1, "iterations": 2}),
 }

@@ -5,7 +5,8 @@ from typing import Any
 
 from engine.contract import settings
 from engine.contract.image_presets import ImagePreset
-from engine.contract.preset import GrpoPreset, PpoPreset, Preset, TextPreset, model_of, sources_of, training_of
+from engine.contract.online_settings import Rollout
+from engine.contract.preset import Preset, TextPreset, model_of, sources_of, training_of
 from workbench.state.figures import count, number, size
 
 #: Tokens of the byte tokenizer that models from scratch use: every byte, an end and a pad.
@@ -89,8 +90,9 @@ def _last_part(path: str) -> str:
 
 def _work(preset: TextPreset) -> str:
     training = preset.training
-    if isinstance(preset, GrpoPreset | PpoPreset):
-        answers = preset.rollout.completions_per_prompt
+    rollout = getattr(preset, "rollout", None)
+    if isinstance(rollout, Rollout):
+        answers = rollout.completions_per_prompt
         each = f"{training.batch_size} prompts \N{MULTIPLICATION SIGN} {answers} answers"
         return f"{count(training.steps)} steps of {each}"
     return f"{count(training.steps)} steps of {count(training.batch_size)} rows"

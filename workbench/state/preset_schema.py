@@ -25,6 +25,8 @@ SPELLED = {
     "simpo": "SimPO",
     "cpo": "CPO",
     "ppo": "PPO",
+    "n": "N",
+    "distill": "Distillation",
     "lora": "LoRA",
     "dtype": "Number type",
     "dest": "Where to",

@@ -10,6 +10,8 @@ from engine.contract import metrics
 from engine.contract.status import ALIVE, State, Summary
 from workbench.state import figures
 
+#: Methods whose runs have a reward to look at.
+LEARN_FROM_REWARD = ("grpo", "ppo", "best_of_n", "online_dpo")
 #: One word for a state; it always stands beside an icon and a colour.
 WORDS: dict[State, str] = {
     "starting": "Starting",
@@ -121,5 +123,5 @@ class RunIndex:
         """What a window opens on: what is running, else the newest run that learned from reward, else the newest."""
         runs = self.newest_first()
         alive = [summary for summary in runs if summary.status.is_alive]
-        rewarded = [summary for summary in runs if summary.method in ("grpo", "ppo")]
+        rewarded = [summary for summary in runs if summary.method in LEARN_FROM_REWARD]
         return next(iter([*alive, *rewarded, *runs]), None)
