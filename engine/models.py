@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
 )
 
 from engine.adapters import add_adapter, merged
@@ -126,7 +127,7 @@ def open_model(
         folder, extra = str(path.parent), {"gguf_file": path.name}
     options: dict[str, Any] = {"trust_remote_code": preset.trust_remote_code, **extra}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        tokenizer = _open_tokenizer(folder, options)
         quantized = _quantization(preset.quantization)
         model = auto.from_pretrained(folder, dtype=dtype, **options, **quantized, **config)
     except (OSError, ValueError, ImportError, KeyError, SafetensorError) as error:
@@ -135,6 +136,15 @@ def open_model(
         # Its weights were turned back into floats; marked as quantised still, the model could not be saved.
         model.hf_quantizer.remove_quantization_config(model)
     return model, tokenizer
+
+
+def _open_tokenizer(folder: str, options: dict[str, Any]) -> PreTrainedTokenizerBase:
+    """As it was saved. AutoTokenizer goes by the model's family even where the file says that the tokenizer has no
+    class of its own, and to one beside a Qwen2 model it adds a token that the model has no embedding for."""
+    has_no_class = read_json(Path(folder) / "tokenizer_config.json").get("tokenizer_class") == "TokenizersBackend"
+    kind: Any = PreTrainedTokenizerFast if has_no_class else AutoTokenizer
+    tokenizer: PreTrainedTokenizerBase = kind.from_pretrained(folder, **options)
+    return tokenizer
 
 
 def open_for_use(preset: settings.Model, *, device: torch.device, dtype: torch.dtype) -> Policy:

@@ -13,14 +13,18 @@ from transformers import AutoTokenizer
 
 from engine import __main__ as command_line
 from engine.assembly import Parts
+from engine.checkpoint import save_model
 from engine.contract.preset import Preset
 from engine.contract.run_dir import RunDir
+from engine.contract.settings import Model
+from engine.data.byte_tokenizer import byte_tokenizer
 from engine.methods import METHODS
+from engine.models import open_for_use
 from engine.reporting import Reporter
 from tests.engine import running
 from tests.engine.test_rankings import bert_tokenizer
 from tests.engine.test_reward_models import end_pads_tokenizer, saved
-from tests.tiny import random_ids, rows_of, tiny_model, tiny_reward_model, whole_logps
+from tests.tiny import FAMILIES, random_ids, rows_of, tiny_model, tiny_reward_model, whole_logps
 
 PROMPT, ANSWER = random_ids(9, seed=1, vocabulary=200), random_ids(6, seed=2, vocabulary=200)
 ROWS = rows_of([(PROMPT, ANSWER)])
@@ -76,7 +80,9 @@ def score_by(model: nn.Module, **more: Tensor) -> Tensor:
 def test_final_opens_as_its_card_says_and_gives_the_trainers_numbers(
     tmp_path: Path, method: str, adapter: dict[str, Any] | None
 ) -> None:
-    run, numbers = trained(tmp_path / "run", preset_of(method, model={"adapter": adapter}))
+    run, numbers = trained(
+        tmp_path / "run", preset_of(method, model={"adapter": adapter}, **running.on_disk(method, tmp_path))
+    )
     assert running.values_of(run, "grad_norm")[0] > 0
     found = score_by if method == "reward_model" else answer_by
     assert found(as_the_card_says(run.final)).tolist() == pytest.approx(numbers.tolist(), abs=2e-5)
@@ -111,3 +117,14 @@ def test_an_exported_reward_model_opens_as_its_card_says_with_the_same_scores(
         alone = [model(**tokenizer(text, return_tensors="pt")).logits[0, 0].item() for text in texts]
     assert together == pytest.approx(alone, abs=2e-5)
     assert json.loads((out / "config.json").read_text("utf-8"))["reward_std"] > 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_from_scratch_of_any_family_opens_with_the_tokens_it_was_trained_on(
+    tmp_path: Path, family: str
+) -> None:
+    """AutoTokenizer would put a token of Qwen2's own to those beside a model of that family."""
+    save_model(tiny_model(family), byte_tokenizer(), tmp_path / "model")
+    policy = open_for_use(Model(path=str(tmp_path / "model")), device=torch.device("cpu"), dtype=torch.float32)
+    assert policy.tokenizer.get_vocab() == byte_tokenizer().get_vocab()
+    assert policy.tokenizer("1+1=")["input_ids"] == byte_tokenizer()("1+1=")["input_ids"]
