@@ -291,7 +291,10 @@ class JudgementLog:
 
     def under_guideline(self) -> str:
         """The hash of the guideline in force, once its text is in the log. Raises OSError."""
-        text = read_guideline(self.label_dir)
+        return self.under(read_guideline(self.label_dir))
+
+    def under(self, text: str) -> str:
+        """The hash of a text to judge by, once it is in the log. Raises OSError."""
         sha256 = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
         if sha256 not in self.ledger.guidelines:
             self.say(Guideline(sha256=sha256, text=text, time=time.time()))

@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from engine import __main__ as command_line
+from engine.command_line.vote import CONSTITUTION
 from engine.contract.labels import Candidate, Item, LabelSet
 from engine.contract.labels_log import JudgementLog, create_set, read_ledger, read_set
 from engine.data.chat import ChatEncoder
-from engine.labelling.voting import Odds, as_judgement, asked, log_odds, votes
+from engine.judging import Judge, Odds, asked, manner_of
+from engine.labelling.voting import as_judgement, votes
 from tests.tiny import CHATML, tiny_policy
 
 ITEMS = [
@@ -32,25 +34,41 @@ def test_the_odds_are_what_the_models_own_softmax_says_of_the_two_letters() -> N
     ids = encoder.prompt({"prompt": [{"role": "user", "content": "A or B?"}]})
     chances = torch.softmax(policy.model(input_ids=torch.tensor([ids])).logits[0, -1], dim=-1)
     first, second = (chances[policy.tokenizer(letter)["input_ids"][0]].item() for letter in "AB")
-    assert log_odds(policy, encoder, "A or B?") == pytest.approx(math.log(first / second), abs=1e-4)
+    assert Judge(policy, "").log_odds("A or B?") == pytest.approx(math.log(first / second), abs=1e-4)
 
 
 def test_a_pair_is_asked_about_in_both_orders_and_nothing_else_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[str] = []
 
-    def prefers_the_first(policy: Any, encoder: Any, question: str) -> float:
+    def prefers_the_first(self: Any, question: str) -> float:
         heard.append(question)
         return 1.0
 
-    monkeypatch.setattr("engine.labelling.voting.log_odds", prefers_the_first)
-    [vote] = votes(tiny_policy(), ITEMS, "Which is better?", "judge")
+    monkeypatch.setattr(Judge, "log_odds", prefers_the_first)
+    judge = Judge(tiny_policy(), "Which is better?", "1. {kind}\n")
+    [(vote, odds)] = votes(judge, ITEMS, "judge", "hash")
     assert heard == [
-        asked("Hi {there}", "{A}", "No", "Which is better?"),
-        asked("Hi {there}", "No", "{A}", "Which is better?"),
+        asked("Hi {there}", "{A}", "No", "Which is better?", "1. {kind}"),
+        asked("Hi {there}", "No", "{A}", "Which is better?", "1. {kind}"),
     ]
+    assert heard[0].startswith("Judge by these principles.\n\n1. {kind}\n\nHere is a request")
     assert "Hi {there}" in heard[0]
+    assert asked("a", "b", "c", "?").startswith("Here is a request")
+    assert (odds.as_first, odds.as_second, vote.guideline) == (1.0, -1.0, "hash")
     assert vote.is_tie  # it only likes what stands first
     assert (vote.labeller, vote.item) == ("model:judge", "pair")
+
+
+def test_the_liking_for_a_place_is_measured_and_taken_out_of_the_confidence() -> None:
+    """Of the first pair 2 nats for the answer and 1 for the place; the second is about the place alone."""
+    answer, place = Odds(3.0, 1.0), Odds(1.0, -1.0)
+    assert (answer.mean, answer.bias, place.mean, place.bias) == (2.0, 1.0, 0.0, 1.0)
+    assert answer.confidence == pytest.approx(1 / (1 + math.exp(-2)))
+    assert "confidence 0.88" in as_judgement(ITEMS[0], answer, "judge").note
+    found = manner_of([answer, place])
+    assert (found.pairs, found.consistent, found.bias) == (2, 1, 1.0)
+    assert found.first_place == 0.75  # of four questions: the better one once, and thrice what stood first
+    assert found.confidence == answer.confidence
 
 
 def test_a_set_of_pictures_is_refused_before_a_model_is_read(tmp_path: Path, capsys: Any) -> None:
@@ -58,7 +76,7 @@ def test_a_set_of_pictures_is_refused_before_a_model_is_read(tmp_path: Path, cap
     create_set(tmp_path / "drawn", LabelSet(name="drawn", kind="image"), [pair])
     assert command_line.main(["vote", str(tmp_path / "drawn"), str(tmp_path / "no-model")]) == 2
     assert "holds pictures" in capsys.readouterr().err
-    assert list(votes(tiny_policy(), [pair], "Which is better?", "judge")) == []
+    assert list(votes(Judge(tiny_policy(), "Which is better?"), [pair], "judge")) == []
 
 
 def test_vote_adds_a_labeller_once_while_somebody_judges_and_not_beside_another_vote(
@@ -77,6 +95,17 @@ def test_vote_adds_a_labeller_once_while_somebody_judges_and_not_beside_another_
     assert command_line.main(words) == 0
     assert "model:judge has judged 1 pairs of kind" in capsys.readouterr().out
     assert command_line.main(words) == 0
-    assert [one.item for one in read_ledger(labels)[0].standing()] == ["pair"]
+    [vote] = read_ledger(labels)[0].standing()
+    assert vote.item == "pair"
+    principled = [*words, "--name", "principled", "--constitution"]
+    assert command_line.main(principled) == 0
+    assert "what stood first in" in capsys.readouterr().out
+    ledger = read_ledger(labels)[0]
+    [other] = [one for one in ledger.standing() if one.labeller == "model:principled"]
+    assert ledger.guidelines[other.guideline] == CONSTITUTION.read_text("utf-8")
+    assert vote.guideline == ""
+    (tmp_path / "empty.txt").write_text("\n")
+    assert command_line.main([*words, "--constitution", str(tmp_path / "empty.txt")]) == 2
+    assert "is empty" in capsys.readouterr().err
     assert labels.judgements.read_bytes() == b""
     judging.close()
