@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.checkpoint import save_model
@@ -32,7 +32,8 @@ from engine.rewards import Reward
 from engine.rollout.protocol import Answer
 from engine.tally import Tally
 from engine.value_models import OwnCritic
-from tests.tiny import bench_of, random_ids, tiny_model, tiny_reward_model, whole_logps
+from tests.engine.trl import STEADY
+from tests.tiny import bench_of, random_ids, tiny_model, tiny_reward_model, whole_logps, with_lora
 
 pytestmark = [pytest.mark.oracle, pytest.mark.slow]
 
@@ -55,6 +56,17 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"gamma": 0.97, "lam": 0.8, "epsilon": 0.4, "value_epsilon": 0.5, "value_weight": 0.5, "beta": 0.3},
     ),
 }
+#: Two updates on the same answers: family, answers, and whether the policy has an adapter.
+TWICE: dict[str, tuple[str, list[list[int]], bool]] = {
+    "gpt2 twice": ("gpt2", WHOLE, False),
+    "qwen2 twice": ("qwen2", WHOLE, False),
+    "gpt2 of uneven length twice": ("gpt2", RAGGED, False),
+    "qwen2 of uneven length twice": ("qwen2", RAGGED, False),
+    "an adapter of uneven length twice": ("llama", RAGGED, True),
+}
+#: Of Adam: where a gradient is next to nothing, its direction is rounding, and its step would be as large as any.
+LEARNING = {"learning_rate": 2e-3, "adam_epsilon": STEADY}
+ADAPTER: dict[str, Any] = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
 #: TRL's name of a metric where it is not ours.
 THEIRS = {"loss/policy": "loss/policy_avg", "loss/value": "loss/value_avg"}
 SAME = (
@@ -73,7 +85,7 @@ class Models(NamedTuple):
 
 
 class Theirs(NamedTuple):
-    """advantages: before whitening, one row an answer in our order."""
+    """advantages: before whitening, one row an answer in our order. gradients: by update, part and name."""
 
     metrics: dict[str, float]
     advantages: Tensor
@@ -100,15 +112,21 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Theirs]:
     """What TRL makes of every case, in one process: importing it takes longer than all of them."""
     if not (ORACLE / "trl").is_dir():
         pytest.skip("TRL 1.12 is not installed beside the packages; `make test` does that")
-    base, models = tmp_path_factory.mktemp("trl"), models_of("llama")
+    base = tmp_path_factory.mktemp("trl")
     asked = {name: (WHOLE, settings) for name, (settings, _) in CASES.items()}
     asked |= {f"ragged, lambda {lam}": (RAGGED, {"lam": lam}) for lam in (1.0, 0.5)}
+    twice = {"num_ppo_epochs": 2, "lam": 1.0, **LEARNING}
+    asked |= {name: (answers, twice) for name, (_, answers, _) in TWICE.items()}
     folders = {name: base / str(at) for at, name in enumerate(asked)}
     for name, (answers, settings) in asked.items():
-        for part, model in models._asdict().items():
+        family, _, has_adapter = TWICE.get(name, ("llama", [], False))
+        for part, model in models_of(family)._asdict().items():
             save_model(model, byte_tokenizer(), folders[name] / part)
-        given = {"response_length": LENGTH, "temperature": TEMPERATURE, **settings}
-        case = {"prompts": PROMPTS, "answers": answers, "settings": given}
+        if has_adapter:
+            adapter = {n: p.data for n, p in with_lora(tiny_model(family)).named_parameters() if p.requires_grad}
+            save_file(adapter, str(folders[name] / "adapter.safetensors"))
+        given = {"response_length": LENGTH, "temperature": TEMPERATURE, "num_ppo_epochs": 1, **settings}
+        case = {"prompts": PROMPTS, "answers": answers, "settings": given, "adapter": ADAPTER if has_adapter else None}
         (folders[name] / "case.json").write_text(json.dumps(case), "utf-8")
     where = {**os.environ, "PYTHONPATH": str(ORACLE), "TRL_EXPERIMENTAL_SILENCE": "1", "OMP_NUM_THREADS": "1"}
     # -P: the script's own folder is not to be searched for modules.
@@ -194,7 +212,7 @@ def test_advantages_losses_gradients_and_metrics_are_trls(case: str, theirs: dic
     assert ours.metrics["policy/clipfrac_avg"] > 0
     assert ours.metrics["val/ratio"] != pytest.approx(1.0, abs=1e-3)
     for part, model in (("policy", models.policy), ("critic", models.critic)):
-        compared = [(theirs[case].gradients[f"{part}.{name}"], p.grad) for name, p in model.named_parameters()]
+        compared = [(theirs[case].gradients[f"0.{part}.{name}"], p.grad) for name, p in model.named_parameters()]
         largest = max(float(wanted.abs().max()) for wanted, _ in compared)
         assert largest > 1e-4
         for wanted, mine in compared:
@@ -228,3 +246,38 @@ def test_below_lambda_1_the_score_of_a_short_answer_reaches_the_policy_in_full_a
         assert last == pytest.approx(mine - 0.5 * (one.score - after), rel=1e-4, abs=1e-5)
         differ.append(abs(last - mine))
     assert max(differ) > 0.1
+
+
+@pytest.mark.parametrize("case", TWICE)
+def test_gradients_of_two_updates_on_the_same_answers_are_trls(
+    case: str, theirs: dict[str, Theirs], tmp_path: Path
+) -> None:
+    """Of the critic only where all answers have one length: elsewhere TRL's learns the state after an end, too."""
+    family, answers, has_adapter = TWICE[case]
+    models, tokenizer = models_of(family), byte_tokenizer()
+    model = with_lora(models.policy) if has_adapter else models.policy
+    critic = OwnCritic(Policy(models.critic, tokenizer, has_adapter=False))
+    preset, policy = preset_of({"epochs": 2, "lam": 1.0}), Policy(model, tokenizer, has_adapter=has_adapter)
+    bench = bench_of(policy, tmp_path, train=[{"prompt": "x"}], critic=critic)
+    lived = lived_of(models, critic, bench, answers)
+    experience = judged(lived, preset.ppo, beta=preset.ppo.beta, moments=Moments())
+    method = METHODS["ppo"](preset, bench)
+    parts = {"policy": model, "critic": models.critic} if answers is WHOLE else {"policy": model}
+    optimizer = torch.optim.AdamW(
+        [*model.parameters(), *models.critic.parameters()], lr=2e-3, eps=STEADY, weight_decay=0
+    )
+    for index in range(2):
+        for batch in _update(preset, bench, experience, learns_policy=True, is_first=index == 0).micro_batches:
+            method.loss(batch)[0].backward()
+        for part, learner in parts.items():
+            compared = [
+                (p.grad, theirs[case].gradients[f"{index}.{part}.{name}"])
+                for name, p in learner.named_parameters()
+                if p.requires_grad
+            ]
+            largest = max(float(wanted.abs().max()) for _, wanted in compared)
+            assert largest > 1e-4
+            for mine, wanted in compared:
+                torch.testing.assert_close(mine, wanted, rtol=2e-4, atol=2e-5 * largest)
+        optimizer.step()
+        optimizer.zero_grad()

@@ -1,9 +1,11 @@
 """One step of TRL 1.12's PPOTrainer on answers that are given, in a process of its own: `python trl_ppo.py FOLDER…`.
 
-A folder has the models policy, old, reference, critic and scorer, and case.json: prompts, answers and settings. What
-the trainer found is left there: found.json has its metrics and advantages, gradients.safetensors its gradients.
+A folder has the models policy, old, reference, critic and scorer, and case.json: prompts, answers and settings; and
+where the policy has an adapter, how it is made and its weights. What the trainer found is left there: found.json has
+its metrics and advantages, gradients.safetensors the gradients of each update.
 """
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -11,7 +13,8 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from safetensors.torch import save_file
+from peft import LoraConfig
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer  # type: ignore[import-not-found]
@@ -44,11 +47,15 @@ def main(folder: Path) -> None:
             whitened.append((values, found))
         return found
 
+    updates, learn = itertools.count(), trainer.optimizer.step
+
     def keep_gradients() -> None:
+        update = next(updates)
         for part, model in (("policy", trainer.model.policy), ("critic", trainer.model.value_model)):
             for name, parameter in model.named_parameters():
                 if parameter.grad is not None:
-                    gradients[f"{part}.{name}"] = parameter.grad.clone()
+                    gradients[f"{update}.{part}.{name}"] = parameter.grad.clone()
+        learn()
 
     ppo_trainer.batch_generation, ppo_trainer.masked_whiten = given, spied
     told: dict[str, float] = {}
@@ -72,7 +79,6 @@ def trainer_of(folder: Path, case: dict[str, Any]) -> Any:
         report_to="none",
         save_strategy="no",
         disable_tqdm=True,
-        num_ppo_epochs=1,
         num_sample_generations=0,
         per_device_train_batch_size=len(rows),
         total_episodes=len(rows),
@@ -80,7 +86,7 @@ def trainer_of(folder: Path, case: dict[str, Any]) -> Any:
         **case["settings"],
     )
     causal, scoring = AutoModelForCausalLM, AutoModelForSequenceClassification
-    return PPOTrainer(
+    trainer = PPOTrainer(
         config,
         tokenizer,
         causal.from_pretrained(str(folder / "policy")),
@@ -89,7 +95,12 @@ def trainer_of(folder: Path, case: dict[str, Any]) -> Any:
         rows,
         scoring.from_pretrained(str(folder / "critic")),
         eval_dataset=rows,
+        peft_config=LoraConfig(**case["adapter"]) if case["adapter"] else None,
     )
+    if case["adapter"]:
+        told = trainer.model.policy.load_state_dict(load_file(str(folder / "adapter.safetensors")), strict=False)
+        assert not told.unexpected_keys
+    return trainer
 
 
 if __name__ == "__main__":
