@@ -4,6 +4,7 @@ Both see the whole step, all processes' groups together, as (prompts, answers) m
 shared between processes, changes nothing. Pure functions.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -42,6 +43,29 @@ def group_advantages(rewards: Tensor, *, baseline: Baseline = "group", scale: Sc
     if scale != "none":
         centred = centred / (spread[scale]() + TINY)
     return centred.where(~exact.isnan(), 0.0).to(rewards.dtype)
+
+
+def token_advantages(
+    rewards: Tensor, ahead: Sequence[Sequence[float]], *, baseline: Baseline, scale: Scale
+) -> list[Tensor]:
+    """As `group_advantages`, of each token by itself: the pull to the reference is felt from each token on.
+
+    REINFORCE++, Hu 2025 (arXiv:2501.03262), eq. 4 to 6. rewards: (prompts, answers). ahead: of each answer, in order,
+    what of the pull is still to come at each of its tokens, in the rewards' unit. What is taken over the batch (the
+    baseline of `batch`, both spreads) is taken over its tokens. Returns (T,) for each answer.
+    """
+    exact = rewards.double()
+    own = exact
+    if baseline != "batch":
+        own = (exact - _expected(exact, baseline)).where(_has_others(exact, baseline) | exact.isnan(), 0.0)
+    lengths = [len(each) for each in ahead]
+    flat = own.flatten().repeat_interleave(torch.tensor(lengths))
+    flat = flat - torch.tensor([value for each in ahead for value in each], dtype=torch.float64)
+    if baseline == "batch":
+        flat = flat - flat.nanmean()
+    if scale != "none":
+        flat = flat / (spread_of(flat, dim=0) + TINY)
+    return list(flat.nan_to_num(nan=0.0).to(rewards.dtype).split(lengths))
 
 
 def _expected(rewards: Tensor, baseline: Baseline) -> Tensor:

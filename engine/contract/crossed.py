@@ -143,6 +143,18 @@ def of_grpo(own: online_settings.Grpo, rollout: online_settings.Rollout) -> list
     return found
 
 
+def of_grpos_updates(own: online_settings.Grpo, prompts: int) -> list[Fault]:
+    """Faults of how a step's tokens are judged, and cut into updates. prompts: of a step."""
+    found = []
+    if own.kl_in == "tokens" and own.scale_advantages == "group":
+        problem, remedy = "has no spread of one prompt where each token has its own advantage", "use advantages or none"
+        found.append(Fault(("grpo", "scale_advantages"), "group", problem, remedy))
+    if own.minibatches > prompts:
+        problem = f"cannot cut {prompts} prompts into so many updates"
+        found.append(Fault(("grpo", "minibatches"), str(own.minibatches), problem, f"use {prompts} or less"))
+    return found
+
+
 def of_another_law(rollout: online_settings.Rollout, method: str, remedy: str) -> list[Fault]:
     """Faults of cutting the law that answers are drawn from, where the loss is of the whole one."""
     problem = f"draws tokens by another law than the one whose probabilities {method} learns from"

@@ -103,6 +103,18 @@ CATALOGUE: dict[str, Metric] = {
         "down",
         "largest |r - 1| before the first update; above 1e-3 sampler and trainer disagree",
     ),
+    "sampling/sampling_logp_difference/mean": Metric(
+        "Law of sampling, mean gap",
+        "nats",
+        "none",
+        "mean |log-ratio| of the law that learns to the one that drew a token",
+    ),
+    "sampling/sampling_logp_difference/max": Metric("Law of sampling, largest gap", "nats"),
+    "sampling/importance_sampling_ratio/min": Metric("Least importance weight"),
+    "sampling/importance_sampling_ratio/mean": Metric(
+        "Importance weight", "", "none", "mean weight of tokens for having been drawn from another law; near 1 is well"
+    ),
+    "sampling/importance_sampling_ratio/max": Metric("Largest importance weight"),
     "completions/mean_length": Metric("Length", "tokens", "none", "mean length of the sampled answers"),
     "completions/min_length": Metric("Shortest answer", "tokens"),
     "completions/max_length": Metric("Longest answer", "tokens"),

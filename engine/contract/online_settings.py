@@ -106,8 +106,10 @@ Reward = Annotated[
 
 class Grpo(BaseModel, **STRICT):
     beta: float = setting(0.04, "pull back to the reference model (KL weight); 0 = none", unit="1/nat", main=True, ge=0)
-    kl_in: Literal["loss", "reward"] = setting(
-        "loss", "where the pull acts: on each token in the loss, or on the whole answer in its reward"
+    kl_in: Literal["loss", "reward", "tokens"] = setting(
+        "loss",
+        "where the pull acts: on each token in the loss, on the whole answer in its reward, or in the reward of each"
+        " token from it on (REINFORCE++)",
     )
     kl: Literal["k1", "k2", "k3"] = setting("k3", "estimator of the KL divergence (Schulman 2020); k1 may be negative")
     kl_correction: bool = setting(
@@ -187,7 +189,13 @@ class Grpo(BaseModel, **STRICT):
     float32_head: bool = setting(
         False, "compute logits in float32 where the model computes in less, when sampling and when learning (ScaleRL)"
     )
+    entropy_coefficient: float = setting(
+        0.0, "reward for staying uncertain: this times the mean entropy of a token, in the loss", unit="1/nat", ge=0
+    )
     iterations: int = setting(1, "passes over each batch of answers", ge=1, le=64)
+    minibatches: int = setting(
+        1, "updates that each pass is cut into, by prompts; later ones are clipped as in PPO", ge=1, le=1024
+    )
 
 
 class Ppo(BaseModel, **STRICT):

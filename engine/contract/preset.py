@@ -326,7 +326,9 @@ def _crossed_method(preset: TextPreset) -> list[Fault]:
         case RewardModelPreset():
             return crossed.of_reward_model(preset.model.adapter, preset.reward_model)
         case GrpoPreset():
-            return crossed.of_rewards(preset.rewards) + crossed.of_grpo(preset.grpo, preset.rollout)
+            found = crossed.of_grpo(preset.grpo, preset.rollout)
+            found += crossed.of_grpos_updates(preset.grpo, preset.training.batch_size)
+            return crossed.of_rewards(preset.rewards) + found
         case DpoPreset():
             return crossed.of_dpo(preset.dpo, preset.training)
         case CpoPreset() if preset.cpo.label_smoothing and preset.cpo.loss != "sigmoid":

@@ -19,7 +19,7 @@ Relatives of GRPO are choices of its section, each with a preset that spells the
 
 | preset | paper | where we depart |
 |---|---|---|
-| reinforce_pp | Hu 2025, arXiv:2501.03262 | the whole answer's KL is taken off its reward, not from each token on |
+| reinforce_pp | Hu 2025, arXiv:2501.03262 | none |
 | rloo | Ahmadian et al. 2024, arXiv:2402.14740 | none |
 | dr_grpo | Liu et al. 2025, arXiv:2503.20783 | none |
 | dapo | Yu et al. 2025, arXiv:2503.14476 | refills are bounded; a step short of prompts learns from those it has |

@@ -18,7 +18,9 @@ from engine.tally import Least, Mean, Peak, Values
 class Sampled(NamedTuple):
     """One answer, what it was worth, and how much better than expected that is.
 
-    weight: what each of its tokens counts in the step's loss. forced: which of its tokens were put there, not drawn.
+    weight: what each of its tokens counts in the update's loss. forced: which of its tokens were put there, not drawn.
+    update: which of the step's updates learns it, and tokens: how many count in that, over all processes.
+    advantages: of each drawn token, where they differ; else empty.
     reference: log-probabilities of those drawn under the reference, nats; empty where it was not asked.
     """
 
@@ -31,6 +33,9 @@ class Sampled(NamedTuple):
     weight: float = 0.0
     forced: range = range(0)
     reference: Sequence[float] = ()
+    update: int = 0
+    tokens: float = 1.0
+    advantages: Sequence[float] = ()
 
     def drawn(self, values: Sequence[float]) -> list[float]:
         """Of one value a token of the answer those of the tokens that were drawn."""
@@ -91,6 +96,7 @@ def record(bench: Bench, step: int, kept: Sequence[Sampled], per_prompt: int) ->
                 token_ids=s.answer.ids,
                 logps=s.answer.logps,
                 reference_logps=reference,
+                advantages=s.whole(s.advantages) if s.advantages else [],
             )
         )
     bench.reporter.completions(step, completions)

@@ -5,12 +5,13 @@ kept in the run's folder with their step. All processes see the rewards and leng
 depends on how many there are.
 """
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from accelerate.utils import gather_object
@@ -19,7 +20,7 @@ from torch import Tensor
 from engine.contract import jsonl
 from engine.contract.preset import GrpoPreset
 from engine.data.batching import mix, rows_of_step
-from engine.group_advantages import group_advantages, is_alike, token_weights
+from engine.group_advantages import group_advantages, is_alike, token_advantages, token_weights
 from engine.methods.answers import Sampled, told
 from engine.methods.asking import ask
 from engine.methods.bench import Bench
@@ -41,20 +42,30 @@ Compared = Callable[[Sequence[Sampled]], list[Sampled]]
 
 class Told(NamedTuple):
     """What every process knows of a group: whose it is, its row, and of each answer its reward (NaN where it has none),
-    its length in tokens, and how many of them count."""
+    its length in tokens, how many of them count, and what of the pull to the reference is ahead of each drawn one."""
 
     process: int
     row: int
     rewards: list[float]
     lengths: list[int]
     counting: list[int]
+    ahead: list[list[float]]
+
+
+class Share(NamedTuple):
+    """What an answer counts; see `Sampled`."""
+
+    weight: float
+    update: int
+    tokens: float
 
 
 @dataclass
 class Groups:
     """Samples and judges the groups of a step. compared: for a KL term in the reward; None where there is none.
 
-    retired: row -> the step after which it is asked no more. timer: what the last step took, by phase.
+    retired: row -> the step after which it is asked no more. timer: what the last step took, by phase. updates: that it
+    is cut into.
     """
 
     preset: GrpoPreset
@@ -66,6 +77,7 @@ class Groups:
     retired: dict[int, int] = field(default_factory=dict)
     is_recalled: bool = False
     timer: Timer = field(default_factory=Timer)
+    updates: int = 1
 
     def of_step(self, step: int) -> tuple[list[Sampled], Values]:
         """This process's answers to learn from, at least one group, and what is to tell of all that were sampled."""
@@ -93,14 +105,14 @@ class Groups:
         if own.retire_at is not None:
             self._retire(step, every, own.retire_at)
             values["prompts/retired"] = Mean(len(self.retired), 1)
-        judged, spread = self._judged(mine, every, kept)
+        judged, spread = self._judged(mine, every, kept, step)
         return judged, values | spread
 
     def of_rows(self, rows: Sequence[int]) -> list[Sampled]:
         """Answers to some prompts, judged among themselves, for who wants to see a step before the first."""
         groups = self.sampled(rows, 0, 0)
         every = self._known_to_all(groups)
-        return self._judged([group for _, group in groups], every, range(len(every)))[0]
+        return self._judged([group for _, group in groups], every, range(len(every)), 0)[0]
 
     # ------------------------------------------------------------------------------------------------- sampling
 
@@ -128,6 +140,7 @@ class Groups:
                 rewards=[self._worth(s) for s in group],
                 lengths=[len(s.answer.ids) for s in group],
                 counting=[self._counting(s) for s in group],
+                ahead=[self._ahead(s) for s in group],
             )
             for row, group in groups
         ]
@@ -135,12 +148,24 @@ class Groups:
         return [each for process in everyones for each in process]
 
     def _worth(self, s: Sampled) -> float:
-        """The reward, less the pull to the reference where that acts there."""
+        """The reward, less the pull to the reference where that acts there as a whole."""
+        return s.reward.total - (sum(self._pull(s)) if self.preset.grpo.kl_in == "reward" else 0.0)
+
+    def _pull(self, s: Sampled) -> list[float]:
+        """What being away from the reference costs at each drawn token; nothing where it acts in the loss."""
         if self.compared is None:
-            return s.reward.total
+            return []
         own = self.preset.grpo
         logps, reference = (torch.tensor(each, dtype=torch.float64) for each in (s.drawn(s.answer.logps), s.reference))
-        return s.reward.total - own.beta * float(kl_estimate(logps, reference, own.kl).sum())
+        costs: list[float] = (own.beta * kl_estimate(logps, reference, own.kl)).tolist()
+        return costs
+
+    def _ahead(self, s: Sampled) -> list[float]:
+        """At each drawn token what of the pull is still to come, where it acts token by token."""
+        if self.preset.grpo.kl_in != "tokens":
+            return []
+        pull = self._pull(s) or [0.0] * (len(s.answer.ids) - len(s.forced))
+        return list(itertools.accumulate(reversed(pull)))[::-1]
 
     def _counting(self, s: Sampled) -> int:
         """The tokens of an answer that are learned from; none where nobody knows what it is worth."""
@@ -151,34 +176,60 @@ class Groups:
         return not (self.preset.grpo.leave_out_alike and bool(is_alike(torch.tensor([each.rewards]))))
 
     def _judged(
-        self, mine: list[list[Sampled]], every: Sequence[Told], kept: Sequence[int]
+        self, mine: list[list[Sampled]], every: Sequence[Told], kept: Sequence[int], step: int
     ) -> tuple[list[Sampled], Values]:
         """This process's groups among those kept, with advantages and weights, and how the advantages are spread.
 
         Where none is left here, one that counts nothing stands in: all processes take part in an update.
         """
         process = self.bench.accelerator.process_index
+        self.updates = 1
         if not kept:
             return [s._replace(weight=0.0) for s in mine[0]], {}
-        advantages, weights = self._advantages([every[index] for index in kept])
+        known, by_token = [every[index] for index in kept], self.preset.grpo.kl_in == "tokens"
+        advantages, shares = self._advantages(known), self._shares(known, step)
         place_of = {index: place for place, index in enumerate(kept)}
         here = [place_of.get(index) for index, each in enumerate(every) if each.process == process]
         judged = [
-            s._replace(advantage=advantage, weight=weight)
+            s._replace(advantage=sum(each) / len(each), advantages=each if by_token else (), **share._asdict())
             for place, group in zip(here, mine, strict=True)
             if place is not None
-            for s, advantage, weight in zip(group, advantages[place].tolist(), weights[place].tolist(), strict=True)
+            for s, each, share in zip(group, advantages[place], shares[place], strict=True)
         ]
-        return judged or [s._replace(weight=0.0) for s in mine[0]], _spread(advantages)
+        flat = torch.tensor([value for group in advantages for each in group for value in each])
+        return judged or [s._replace(weight=0.0) for s in mine[0]], _spread(flat)
 
-    def _advantages(self, kept: Sequence[Told]) -> tuple[Tensor, Tensor]:
-        own = self.preset.grpo
-        rewards, counting = (torch.tensor(each) for each in zip(*((k.rewards, k.counting) for k in kept), strict=True))
+    def _advantages(self, kept: Sequence[Told]) -> list[list[list[float]]]:
+        """Of each group and each of its answers: one for all of its tokens, or each token's own."""
+        own, rewards = self.preset.grpo, torch.tensor([each.rewards for each in kept])
+        how: dict[str, Any] = {"baseline": own.baseline, "scale": own.scale_advantages}
+        if own.kl_in != "tokens":
+            return [[[value] for value in row] for row in group_advantages(rewards, **how).tolist()]
+        flat = iter(token_advantages(rewards, [ahead for each in kept for ahead in each.ahead], **how))
+        return [[next(flat).tolist() for _ in each.rewards] for each in kept]
+
+    def _shares(self, kept: Sequence[Told], step: int) -> list[list[Share]]:
+        """Of each group and each of its answers: in which update it counts, and how much."""
+        own, counting = self.preset.grpo, torch.tensor([each.counting for each in kept])
         constant = own.constant_length or self.preset.rollout.max_new_tokens
-        return (
-            group_advantages(rewards, baseline=own.baseline, scale=own.scale_advantages),
-            token_weights(counting, aggregation=own.aggregation, constant=constant),
-        )
+        cut = self._cut(len(kept), step)
+        self.updates = len(cut)
+        shares: list[list[Share]] = [[] for _ in kept]
+        for update, members in enumerate(cut):
+            weights = token_weights(counting[members], aggregation=own.aggregation, constant=constant)
+            tokens = float(counting[members].sum())
+            for place, row in zip(members, weights.tolist(), strict=True):
+                shares[place] = [Share(weight, update, tokens) for weight in row]
+        return shares
+
+    def _cut(self, count: int, step: int) -> list[list[int]]:
+        """The groups of each update of a step: whole ones, each once, in an order of the step's own."""
+        parts = self.preset.grpo.minibatches
+        if parts == 1:
+            return [list(range(count))]
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(mix(self.preset.seed, step))).tolist()
+        size = -(-count // parts)
+        return [sorted(order[start : start + size]) for start in range(0, count, size)]
 
     # -------------------------------------------------------------------------------------------- which prompts
 

@@ -37,8 +37,9 @@ class GrpoBatch(NamedTuple):
     """Flat vectors have one entry per answer token that was drawn, (N,), rows in order.
 
     line: the rows with each group's prompt once, where the model reads that. lengths: (B,), drawn tokens of each row.
-    weights: what a token counts in the loss of the whole step. old_logps: of the policy that sampled; None while that
-    is the policy that learns. sampler_logps: as the sampler knew them; drawn_logps: under the law it drew from.
+    weights: what a token counts in the loss of the whole update. tokens: how many count in that, over all its
+    micro-batches and processes. old_logps: of the policy that sampled; None while that is the policy that learns.
+    sampler_logps: as the sampler knew them; drawn_logps: under the law it drew from.
     """
 
     rows: Rows
@@ -46,10 +47,16 @@ class GrpoBatch(NamedTuple):
     lengths: Tensor
     advantages: Tensor
     weights: Tensor
+    tokens: float
     old_logps: Tensor | None
     reference_logps: Tensor | None
     sampler_logps: Tensor
     drawn_logps: Tensor
+
+    @property
+    def counts(self) -> Tensor:
+        """1 where a token counts, 0 where its answer is left out, (N,)."""
+        return (self.weights > 0).float()
 
 
 def grpo(preset: GrpoPreset, bench: Bench) -> Method:
@@ -65,7 +72,7 @@ def grpo(preset: GrpoPreset, bench: Bench) -> Method:
         bench,
         reward,
         Prompts(bench, answer=how.max_new_tokens + (interruption.tokens if interruption else 0), longest=longest),
-        compared=laid_out.compared if compares and own.kl_in == "reward" else None,
+        compared=laid_out.compared if compares and own.kl_in != "loss" else None,
         interruption=interruption,
     )
     alarms = Alarms(bench, pull="grpo.beta")
@@ -77,16 +84,18 @@ def grpo(preset: GrpoPreset, bench: Bench) -> Method:
                 sampled = laid_out.compared(sampled)
         alarms.look(sampled, values, learns=any(s.advantage for s in sampled))
         record(bench, step, sampled[: how.recorded], how.completions_per_prompt)
-        parts = batches_of(laid_out, sampled)
-        if own.iterations > 1:
-            parts = [part._replace(old_logps=laid_out.score(bench.bare_scorer, part.rows, part.line)) for part in parts]
+        updates = _updates(laid_out, sampled, groups.updates)
+        if own.iterations * len(updates) > 1:  # later updates are measured from the policy that sampled
+            updates = [[_with_old(laid_out, part) for part in parts] for parts in updates]
         values |= groups.timer.told()
-        for iteration in range(own.iterations):
-            yield Update(parts, tokens_of(sampled) if iteration == 0 else 0, values if iteration == 0 else {})
+        for index, parts in enumerate(updates * own.iterations):
+            yield Update(parts, 0, {}) if index else Update(parts, tokens_of(sampled), values)
 
     def loss(batch: GrpoBatch) -> tuple[Tensor, Values]:
-        scores = bench.scorer(batch.rows, how.temperature, line=batch.line)
+        is_learned = own.entropy_coefficient > 0
+        scores = bench.scorer(batch.rows, how.temperature, line=batch.line, entropy_learns=is_learned)
         old_logps = scores.logps.detach() if batch.old_logps is None else batch.old_logps
+        importance = importance_of(own, old_logps, batch)
         result = policy_loss(
             scores.logps,
             old_logps,
@@ -95,9 +104,12 @@ def grpo(preset: GrpoPreset, bench: Bench) -> Method:
             batch.lengths,
             objective,
             reference_logps=batch.reference_logps,
-            importance=importance_of(own, old_logps, batch),
+            importance=importance,
         )
-        return result.share, _told(scores, result, batch, objective)
+        share = result.share
+        if is_learned:
+            share = share - own.entropy_coefficient * (scores.entropy * batch.counts).sum() / max(1.0, batch.tokens)
+        return share, _told(scores, result, batch, objective, old_logps) | _told_of_law(old_logps, batch, importance)
 
     def measure(step: int) -> dict[str, float]:
         if bench.held_out is None or not is_due(step, training.eval_every, training.steps):
@@ -148,6 +160,17 @@ def importance_of(own: Grpo, logps: Tensor, batch: GrpoBatch) -> Tensor | None:
     )
 
 
+def _updates(laid_out: Layout, sampled: Sequence[Sampled], count: int) -> list[list[GrpoBatch]]:
+    """What each update of a pass learns from on this process; where that is nothing, an answer that counts nothing."""
+    parts = ([s for s in sampled if s.update == update] for update in range(count))
+    return [batches_of(laid_out, part or [sampled[0]._replace(weight=0.0)]) for part in parts]
+
+
+def _with_old(laid_out: Layout, part: GrpoBatch) -> GrpoBatch:
+    """With what the policy thinks of the answers before it learns from any."""
+    return part._replace(old_logps=laid_out.score(laid_out.bench.bare_scorer, part.rows, part.line))
+
+
 def batches_of(laid_out: Layout, sampled: Sequence[Sampled]) -> list[GrpoBatch]:
     """Answers in parts that fit into memory."""
     return [_batch(laid_out, part) for part in laid_out.cut(sampled)]
@@ -167,8 +190,9 @@ def _batch(laid_out: Layout, part: Sequence[Sampled]) -> GrpoBatch:
         rows=rows,
         line=line,
         lengths=torch.tensor(lengths, device=rows.input_ids.device),
-        advantages=spread([s.advantage for s in part]),
+        advantages=flat([s.advantages or [s.advantage] * n for s, n in zip(part, lengths, strict=True)]),
         weights=spread([s.weight for s in part]),
+        tokens=part[0].tokens,
         old_logps=None,
         reference_logps=flat([s.reference for s in part]) if part[0].reference else None,
         sampler_logps=flat([s.drawn(s.answer.logps) for s in part]),
@@ -176,20 +200,33 @@ def _batch(laid_out: Layout, part: Sequence[Sampled]) -> GrpoBatch:
     )
 
 
-def _told(scores: TokenScores, result: PolicyLoss, batch: GrpoBatch, how: Objective) -> Values:
+def _told(scores: TokenScores, result: PolicyLoss, batch: GrpoBatch, how: Objective, old_logps: Tensor) -> Values:
     """What a micro-batch says under TRL's names."""
     count = float(len(scores.logps))
     values: Values = {
-        "entropy": Mean(scores.entropy.sum(), count),
+        "entropy": Mean(scores.entropy.detach().sum(), count),
         "policy_loss": Mean(result.policy.sum(), count),
         **_clipped(result, batch.lengths, how),
     }
     if batch.reference_logps is not None:
         values["kl"] = Mean(result.kl.sum(), count)
-    if batch.old_logps is None:
-        # The sampler and the trainer should be one policy; where they are not, every ratio is off by this much.
-        values["ratio/max_error"] = Peak(torch.expm1(scores.logps.detach() - batch.sampler_logps).abs().max())
+    # The sampler and the trainer should be one policy; where they are not, every ratio is off by this much.
+    values["ratio/max_error"] = Peak(torch.expm1(old_logps - batch.sampler_logps).abs().max())
     return values
+
+
+def _told_of_law(old_logps: Tensor, batch: GrpoBatch, importance: Tensor | None) -> Values:
+    """How far the law that answers were drawn from is from the one that learns, under TRL's names: over tokens."""
+    if importance is None:
+        return {}
+    apart, count = (old_logps - batch.drawn_logps).abs().nan_to_num(), float(len(importance))
+    return {
+        "sampling/sampling_logp_difference/mean": Mean(apart.sum(), count),
+        "sampling/sampling_logp_difference/max": Peak(apart.max()),
+        "sampling/importance_sampling_ratio/min": Least(importance.min()),
+        "sampling/importance_sampling_ratio/mean": Mean(importance.sum(), count),
+        "sampling/importance_sampling_ratio/max": Peak(importance.max()),
+    }
 
 
 def _clipped(result: PolicyLoss, lengths: Tensor, how: Objective) -> Values:

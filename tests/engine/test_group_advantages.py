@@ -1,5 +1,6 @@
 """Advantages of groups and weights of tokens, against numbers worked out by hand."""
 
+import math
 from typing import Any
 
 import pytest
@@ -7,7 +8,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.group_advantages import Aggregation, Baseline, Scale, group_advantages, is_alike, token_weights
+from engine.group_advantages import (
+    Aggregation,
+    Baseline,
+    Scale,
+    group_advantages,
+    is_alike,
+    token_advantages,
+    token_weights,
+)
 
 SCALES: list[Scale] = ["group", "batch", "advantages", "none"]
 #: Those that measure an answer against its own prompt.
@@ -166,3 +175,38 @@ def test_an_answer_without_a_reward_is_in_no_mean_and_no_spread_and_moves_nothin
 def test_answers_without_a_reward_tell_nothing_apart() -> None:
     rewards = torch.tensor([[1.0, NAN, 3.0], [5.0, NAN, 5.0], [5.0, NAN, NAN], [NAN, NAN, NAN]])
     assert is_alike(rewards).tolist() == [False, True, True, True]
+
+
+def test_of_tokens_each_feels_what_of_the_pull_is_still_to_come() -> None:
+    """Two prompts of one answer each, worth 1 and 0, of two tokens and one."""
+    found = token_advantages(torch.tensor([[1.0], [0.0]]), [[0.3, 0.1], [0.2]], baseline="none", scale="none")
+    assert [each.tolist() for each in found] == [pytest.approx([0.7, 0.9]), pytest.approx([-0.2])]
+    mean = (0.7 + 0.9 - 0.2) / 3
+    centred = token_advantages(torch.tensor([[1.0], [0.0]]), [[0.3, 0.1], [0.2]], baseline="batch", scale="none")
+    assert centred[0].tolist() == pytest.approx([0.7 - mean, 0.9 - mean])
+    spread = math.sqrt(((0.7 - mean) ** 2 + (0.9 - mean) ** 2 + (0.2 + mean) ** 2) / 2)
+    scaled = token_advantages(torch.tensor([[1.0], [0.0]]), [[0.3, 0.1], [0.2]], baseline="batch", scale="advantages")
+    assert scaled[1].tolist() == pytest.approx([(-0.2 - mean) / (spread + 1e-4)])
+
+
+@pytest.mark.parametrize("scale", ["advantages", "none"])
+@pytest.mark.parametrize("baseline", ["group", "leave_one_out", "batch", "none"])
+def test_of_tokens_without_a_pull_and_one_to_an_answer_they_are_those_of_answers(
+    baseline: Baseline, scale: Scale
+) -> None:
+    rewards = torch.tensor([[1.0, 0.0, 0.5], [0.2, 0.9, 0.1]])
+    found = token_advantages(rewards, [[0.0]] * 6, baseline=baseline, scale=scale)
+    wanted = group_advantages(rewards, baseline=baseline, scale=scale)
+    torch.testing.assert_close(torch.cat(found), wanted.flatten())
+
+
+def test_of_tokens_those_of_an_answer_without_a_reward_are_in_no_mean_and_move_nothing() -> None:
+    """The others' tokens are worth 1, 1 and 3: mean 5/3, and a spread of 2/sqrt(3)."""
+    rewards, ahead = torch.tensor([[1.0, NAN], [3.0, NAN]]), [[0.0, 0.0], [0.5], [0.0], [0.0, 9.0]]
+    found = token_advantages(rewards, ahead, baseline="batch", scale="advantages")
+    assert [each.tolist() for each in found] == [
+        pytest.approx([-0.57735, -0.57735], abs=1e-3),
+        [0.0],
+        pytest.approx([1.15470], abs=1e-3),
+        [0.0, 0.0],
+    ]

@@ -51,7 +51,9 @@ RUNS: dict[str, Preset] = {
     "best of n in minibatches": running.best_of_n(best_of_n={"keep": "elite", "elite": 0.4, "minibatches": 2}),
     "online dpo of an adapter": running.online_dpo(model={"adapter": DROPOUT}),
     "grpo with a frozen copy": running.grpo(),
-    "grpo of an adapter": running.grpo(model={"adapter": DROPOUT}, grpo={"beta": 0.1, "iterations": 2}),
+    "grpo of an adapter": running.grpo(
+        model={"adapter": DROPOUT}, grpo={"beta": 0.1, "iterations": 2, "minibatches": 2}
+    ),
 }
 every_kind = pytest.mark.parametrize("preset", RUNS.values(), ids=RUNS.keys())
 

@@ -170,7 +170,13 @@ def our_batch(
     logps = [each.tolist() for each in now.split(lengths)]
     references = [[]] * 4 if reference is None else [each.tolist() for each in reference.split(lengths)]
     sampled = [
-        Sampled({}, *pair, "", Reward(0.0, {}), advantage=advantage, weight=weight, reference=compared)
+        Sampled(
+            *({}, *pair, "", Reward(0.0, {})),
+            advantage=advantage,
+            weight=weight,
+            tokens=float(sum(lengths)),
+            reference=compared,
+        )
         for pair, advantage, weight, compared in zip(
             [(prompt, Answer(ids, mine, "stop", mine)) for (prompt, ids), mine in zip(pairs, logps, strict=True)],
             ADVANTAGES,
@@ -290,6 +296,19 @@ def test_a_dual_clip_is_trls_delta(tmp_path: Path) -> None:
     own = {"cap": 1.25, "epsilon": 0.1}
     compare(
         "llama", own, lambda model: trl_grpo(model, tmp_path / "trl", delta=1.25, epsilon=0.1), tmp_path, is_stale=True
+    )
+
+
+@pytest.mark.parametrize("aggregation", ["sequence", "token"])
+def test_the_entropy_bonus_is_trls_whatever_the_aggregation(aggregation: str, tmp_path: Path) -> None:
+    loss = {"sequence": "grpo", "token": "dapo"}[aggregation]
+    own = {"entropy_coefficient": 0.2, "aggregation": aggregation}
+    compare(
+        "llama",
+        own,
+        lambda model: trl_grpo(model, tmp_path / "trl", entropy_coef=0.2, loss_type=loss),
+        tmp_path / "ours",
+        is_stale=True,
     )
 
 
