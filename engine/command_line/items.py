@@ -16,7 +16,8 @@ from engine.contract.run_dir import RunDir
 from engine.contract.status import Status
 from engine.starting import items
 
-#: Options of the command that are settings of a writer.
+#: Options of the command that are settings of an artist, and of a writer.
+ARTIST = ("sampler", "steps", "guidance", "eta")
 WRITER = ("answers", "max_new_tokens", "temperature", "top_p", "top_k", "seed")
 
 
@@ -33,6 +34,19 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--top-p", type=float)
     command.add_argument("--top-k", type=int)
     command.add_argument("--seed", type=int)
+    command.add_argument(
+        "--draw",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="an image model that draws pairs; given again, models draw from the same noise",
+    )
+    command.add_argument("--pairs", type=int, metavar="N", help="with --draw: pairs of each class or prompt")
+    command.add_argument("--classes", type=int, nargs="+", metavar="C", help="with --draw: classes; default: all")
+    command.add_argument("--sampler", help="with --draw: how noise becomes a picture")
+    command.add_argument("--steps", type=int, help="with --draw: sampling steps")
+    command.add_argument("--guidance", type=float, help="with --draw: how far to follow the class or prompt")
+    command.add_argument("--eta", type=float, help="with --draw: share of DDPM's noise, of ddim")
     command.add_argument("--rollouts", metavar="RUN", help="compare what a run wrote while it trained")
     command.add_argument("--follow", action="store_true", help="with --rollouts: wait for more until the run ends")
     command.add_argument("--completions", metavar="FILE", help="compare the answers in a file")
@@ -84,7 +98,8 @@ def check(options: argparse.Namespace) -> int:
         if part.left_out:
             terminal.say(f"  {part.left_out}")
     time = "" if plan.seconds is None else f", about {terminal.duration(plan.seconds)} on this processor"
-    terminal.say(f"{plan.name}: {plan.items} items, {plan.tokens} tokens at most{time}")
+    tokens = f", {plan.tokens} tokens at most" if plan.tokens else ""
+    terminal.say(f"{plan.name}: {plan.items} items{tokens}{time}")
     return 0
 
 
@@ -143,10 +158,12 @@ def _parts(options: argparse.Namespace) -> list[dict[str, Any]]:
     """The parts of a recipe that the options ask for. Raises PresetError if one is no use without another."""
     compare = {"compare": "ranking" if options.ranking else "pairs"}
     parts: list[dict[str, Any]] = []
-    if bool(options.prompts) != bool(options.model):
+    if options.draw:
+        parts.append(_drawn(options))
+    elif bool(options.prompts) != bool(options.model):
         missing, given = ("--model", "--prompts") if options.prompts else ("--prompts", "--model")
         raise PresetError("the command line", [Fault((), given, f"needs {missing} too", f"give {missing}")])
-    if options.prompts:
+    if options.prompts and not options.draw:
         own = {name: value for name in WRITER if (value := getattr(options, name)) is not None}
         if len(options.model) == 1:
             own.setdefault("answers", 2)
@@ -159,3 +176,11 @@ def _parts(options: argparse.Namespace) -> list[dict[str, Any]]:
     if options.preferences:
         parts.append({"kind": "preferences", "source": options.preferences, "gold": options.gold})
     return parts
+
+
+def _drawn(options: argparse.Namespace) -> dict[str, Any]:
+    """The part that --draw asks for."""
+    own = {name: value for name in (*ARTIST, "seed") if (value := getattr(options, name)) is not None}
+    told = {"pairs": options.pairs, "classes": options.classes, "prompts": options.prompts}
+    artists = [{"model": model, **own} for model in options.draw]
+    return {"kind": "drawn", "artists": artists, **{name: value for name, value in told.items() if value is not None}}

@@ -10,10 +10,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from engine.contract.faults import Fault, Key, PresetError, from_validation
+from engine.contract.sampler_names import Sampler
 from engine.contract.settings import STRICT, Sources, setting
 from engine.contract.strict_yaml import YamlError, dump_yaml, load_yaml
 
 Compare = Literal["pairs", "ranking"]
+#: What each kind of part gives people to judge.
+KINDS: dict[str, Literal["text", "image"]] = {"drawn": "image"}
+#: What people are asked of pictures, unless somebody says otherwise.
+PICTURES_ASKED = "Which picture is better?"
 COMPARE_HELP = "pairs: two answers an item; ranking: all answers to a prompt in one item"
 
 
@@ -40,6 +45,34 @@ class Written(BaseModel, **STRICT):
     writers: list[Writer] = setting(help="the models", min_length=1)
     compare: Compare = setting("pairs", COMPARE_HELP, main=True)
     prompts_at_once: int = setting(1, "prompts answered in one batch; more is faster, and the first item later", ge=1)
+
+
+class Artist(BaseModel, **STRICT):
+    """An image model and how it draws."""
+
+    model: str = setting(
+        help="folder, run directory, run:<name>, hub id, or assets:<name> for one that ships", min_length=1
+    )
+    sampler: Sampler = setting("ddim", "how noise becomes a picture", main=True)
+    steps: int = setting(20, "sampling steps", unit="steps", main=True, ge=1, le=1000)
+    eta: float = setting(0.0, "share of DDPM's noise on the way; 0 = none", needs="sampler=ddim", ge=0, le=1)
+    guidance: float = setting(1.0, "how far to follow the class or prompt; 1 = as the model learned it", ge=0, le=100)
+    negative_prompt: str = setting("", "what to go away from, of a model that reads text", max_length=100_000)
+    seed: int = setting(0, "seed of the noise; models with the same seed begin from the same noise", main=True, ge=0)
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1 or mps", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
+
+
+class Drawn(BaseModel, **STRICT):
+    """Image models draw. Pairs set different artists against each other, or two pictures of one."""
+
+    kind: Literal["drawn"]
+    artists: list[Artist] = setting(help="the models", min_length=1)
+    pairs: int = setting(4, "pairs of pictures of each class or prompt", main=True, ge=1, le=100_000)
+    classes: list[Annotated[int, Field(ge=0)]] | None = setting(
+        None, "classes to draw; empty = all that the models know", main=True
+    )
+    prompts: Sources | None = setting(None, "rows with a `prompt`, for models that draw what a text says")
+    at_once: int = setting(16, "pictures drawn in one batch; more is faster, and the first pair later", ge=1, le=4096)
 
 
 class Rollouts(BaseModel, **STRICT):
@@ -69,7 +102,7 @@ class Preferences(BaseModel, **STRICT):
     gold: bool = setting(False, "they are known to be right: use them to check the labellers", main=True)
 
 
-Part = Annotated[Written | Rollouts | Completions | Preferences, Field(discriminator="kind")]
+Part = Annotated[Written | Drawn | Rollouts | Completions | Preferences, Field(discriminator="kind")]
 
 
 class Recipe(BaseModel, **STRICT):

@@ -28,6 +28,11 @@ def prompts_of(sources: list[Source]) -> tuple[list[Prompt], str]:
     return [row["prompt"] for row in table.rows], table.unusable
 
 
+def prompt_text(prompt: Prompt) -> str:
+    """A prompt as one text: of a conversation, what was said last."""
+    return prompt if isinstance(prompt, str) else prompt[-1]["content"]
+
+
 def _rows(sources: list[Source], of: str) -> Iterator[tuple[Source, int, Row]]:
     """Every row as method `of` reads it, and its number. Raises DataError naming the first that cannot be read so."""
     for source in sources:

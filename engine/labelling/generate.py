@@ -18,7 +18,7 @@ from engine.contract.commands import read_command
 from engine.contract.jsonl import read_lines
 from engine.contract.labels import LabelDir
 from engine.contract.labels_log import append_whole, drop_torn_line, read_items
-from engine.contract.labels_recipe import Completions, Part, Preferences, Recipe, Rollouts, Written, load_recipe
+from engine.contract.labels_recipe import Completions, Drawn, Part, Preferences, Recipe, Rollouts, Written, load_recipe
 from engine.contract.run_dir import RunDir, write_json
 from engine.contract.status import own_identity
 from engine.failures import explain
@@ -103,7 +103,7 @@ def follow(recipe: Recipe, label_dir: LabelDir, reporter: Reporter, requests: Re
     if made:
         reporter.event(events.Resumed(time=time.time(), from_step=0))
     reporter.phase("reading what there is to compare")
-    parts = [_opened(part, made, reporter, requests) for part in recipe.parts]
+    parts = [_opened(part, label_dir, made, reporter, requests) for part in recipe.parts]
     planned = sum(part.planned for part in parts)
     reporter.event(events.RunStarted(time=time.time(), method="items", steps=planned))
     before = tokens = 0
@@ -133,14 +133,18 @@ class Opened(NamedTuple):
     batches: Batches
 
 
-def _opened(part: Part, made: set[str], reporter: Reporter, requests: Requests) -> Opened:
-    """Raises DataError, ModelError."""
+def _opened(part: Part, label_dir: LabelDir, made: set[str], reporter: Reporter, requests: Requests) -> Opened:
+    """Raises DataError, ModelError, ImageModelError."""
     # Imported here: reading a file of preferences needs no torch, which takes seconds.
     match part:
         case Written():
             from engine.labelling import writing
 
             return Opened(*writing.open_part(part, made, reporter, requests.breathe))
+        case Drawn():
+            from engine.labelling import drawing
+
+            return Opened(*drawing.open_part(part, label_dir, made, reporter, requests.breathe))
         case Rollouts():
             from engine.labelling import from_run
 

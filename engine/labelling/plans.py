@@ -9,9 +9,9 @@ from pydantic import JsonValue
 from engine.contract.jsonl import read_lines
 from engine.contract.labels import Item
 from engine.contract.labels_plan import FIRST_ROWS, PartPlan, shortened
-from engine.contract.labels_recipe import Completions, Part, Preferences, Rollouts, Written
+from engine.contract.labels_recipe import Artist, Completions, Drawn, Part, Preferences, Rollouts, Written
 from engine.contract.rollouts import Completion, read_completion
-from engine.contract.run_dir import RunDir
+from engine.contract.run_dir import RunDir, read_json
 from engine.labelling import from_files, from_run
 from engine.labelling.items import identity
 
@@ -24,6 +24,8 @@ def plan_part(part: Part) -> PartPlan:
     match part:
         case Written():
             return _of_prompts(part)
+        case Drawn():
+            return _of_drawn(part)
         case Rollouts():
             return _of_rollouts(part)
         case Completions() | Preferences():
@@ -51,6 +53,48 @@ def items_a_prompt(part: Written) -> int:
     if len(answers) == 1:
         return answers[0] // 2
     return sum(min(two) for two in itertools.combinations(answers, 2))
+
+
+def _of_drawn(part: Drawn) -> PartPlan:
+    """Rows are pictures. Of models whose classes nobody can tell before they are opened, one is counted."""
+    left_out = ""
+    asked: list[JsonValue]
+    known = None
+    if part.prompts is not None:
+        prompts, left_out = from_files.prompts_of(part.prompts)
+        asked = [from_files.prompt_text(prompt) for prompt in prompts]
+    else:
+        known = _classes_of(part.artists[0].model) if part.classes is None else len(part.classes)
+        labels = part.classes or range(known or 0)
+        asked = [f"class {label}" for label in labels] or [""]
+    pairs = part.pairs * len(asked)
+    artists = len(part.artists)
+    return PartPlan(
+        kind=part.kind,
+        rows=pairs * max(2, artists),
+        items=pairs * max(1, artists * (artists - 1) // 2),
+        is_rough=part.prompts is None and known is None,
+        left_out=left_out,
+        first=[
+            {"asked for": one, "models": [_how_drawn(artist) for artist in part.artists]} for one in asked[:FIRST_ROWS]
+        ],
+    )
+
+
+def _how_drawn(artist: Artist) -> str:
+    return f"{artist.sampler}, {artist.steps} steps, seed {artist.seed}: {Path(artist.model).name}"
+
+
+def _classes_of(model: str) -> int | None:
+    """How many classes a network in a folder or run knows, by its configuration; None where nobody can tell."""
+    run = RunDir(Path(model))
+    folders = [run.path, run.final, *(run.checkpoint(step) for step in reversed(run.saved_steps()))]
+    for folder in folders:
+        found = read_json(folder / "unet" / "config.json")
+        if found:
+            embedded = found.get("num_class_embeds")
+            return max(0, embedded - 1) if isinstance(embedded, int) else 0
+    return None
 
 
 def _of_files(part: Completions | Preferences) -> PartPlan:

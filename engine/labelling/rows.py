@@ -131,7 +131,7 @@ def _picture_pairs(item: Item, judgement: Judgement, use: LabelUse) -> Iterator[
 
 def noise_group(item: Item) -> str:
     """The same for pairs of one prompt that began as the same noise; of pictures from elsewhere, for each pair."""
-    noises = [(_record(one).get("seed"), _record(one).get("index")) for one in item.candidates]
+    noises = [(_record(one).get("seed"), _record(one).get("index", 0)) for one in item.candidates]
     if any(seed is None for seed, _ in noises):
         return identity(item.prompt, [one.image for one in item.candidates])
     return identity(item.prompt, sorted(set(noises)))

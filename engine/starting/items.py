@@ -1,9 +1,10 @@
 """From a recipe to the process that follows it: every path is found before anything is written."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -12,17 +13,35 @@ from engine.contract.faults import Fault, Key, PresetError, from_validation
 from engine.contract.labels import LabelDir, LabelSet
 from engine.contract.labels_log import create_set, read_set, why_read_only
 from engine.contract.labels_plan import ItemsPlan, PartPlan
-from engine.contract.labels_recipe import Part, Recipe, Rollouts, Writer, Written, load_recipe, recipe_text
+from engine.contract.labels_recipe import (
+    KINDS,
+    PICTURES_ASKED,
+    Artist,
+    Drawn,
+    Part,
+    Recipe,
+    Rollouts,
+    Writer,
+    Written,
+    load_recipe,
+    recipe_text,
+)
 from engine.contract.run_dir import RunDir
 from engine.contract.status import is_alive
 from engine.data.sources import DataError
 from engine.labelling import plans
 from engine.starting import launch
-from engine.starting.resolution import Places, changed, places, resolve_model, resolve_source
+from engine.starting.resolution import Places, changed, places, resolve_model, resolve_named, resolve_source
 from engine.starting.writing_time import seconds_to_write
 
 #: The setting of each kind of part that a fault of its file stands at.
-FILE_OF = {"written": "prompts", "rollouts": "run", "completions": "source", "preferences": "source"}
+FILE_OF = {
+    "drawn": "prompts",
+    "written": "prompts",
+    "rollouts": "run",
+    "completions": "source",
+    "preferences": "source",
+}
 
 
 @dataclass(frozen=True)
@@ -42,6 +61,7 @@ def prepare(label_dir: LabelDir, recipe: Recipe, *, told_by: Path, workspace: Pa
     where = places(told_by, workspace)
     faults: list[Fault] = []
     parts = [_resolved(part, ("parts", number), where, faults) for number, part in enumerate(recipe.parts)]
+    faults += _faults_of_kinds([part.kind for part in recipe.parts], label_dir)
     if faults:
         raise PresetError(str(told_by), faults)
     is_new = not label_dir.settings.exists()
@@ -49,6 +69,9 @@ def prepare(label_dir: LabelDir, recipe: Recipe, *, told_by: Path, workspace: Pa
         raise launch.LaunchError(*reason.split("; ", 1))
     if is_alive(RunDir(label_dir.generation)):
         raise launch.LaunchError(f"{label_dir.path.name} is being filled already", "watch it, or `stop` it first")
+    if kind_of(parts[0].kind) == "image":
+        is_asked = new.question != LabelSet.model_fields["question"].default
+        new = new.model_copy(update={"kind": "image", **({} if is_asked else {"question": PICTURES_ASKED})})
     return PreparedItems(Recipe(parts=parts), label_dir, new if is_new else None)
 
 
@@ -65,6 +88,8 @@ def look(label_dir: LabelDir, data: Any, *, told_by: Path, workspace: Path, new:
         raise PresetError(str(told_by), faults)
     found = [_looked_at(part, number, places(told_by, workspace)) for number, part in enumerate(parts)]
     faults += [fault for one in found if isinstance(one, list) for fault in one]
+    kinds = [str(part.get("kind")) for part in parts if isinstance(part, dict)]
+    faults += _faults_of_kinds(kinds, label_dir)
     if faults:
         raise PresetError(str(told_by), faults)
     seconds = [seconds for one in found if not isinstance(one, list) and (seconds := one.seconds) is not None]
@@ -100,6 +125,8 @@ def _looked_at(data: Any, number: int, where: Places) -> _Found | list[Fault]:
         plan = plans.plan_part(part)
     except DataError as error:
         return [Fault(("parts", number, FILE_OF[part.kind]), "", *_told(str(error)))]
+    if isinstance(part, Drawn):
+        return _Found(plan, None)
     return _Found(plan, seconds_to_write(part, plan.rows) if isinstance(part, Written) else 0.0)
 
 
@@ -114,6 +141,22 @@ def _faults_of_set(label_dir: LabelDir, new: dict[str, Any]) -> list[Fault]:
     if is_alive(RunDir(label_dir.generation)):
         return [Fault(key, label_dir.path.name, "is being filled already", "choose another name, or stop that first")]
     return []
+
+
+def kind_of(part: str) -> Literal["text", "image"]:
+    """What people are to judge of a kind of part."""
+    return KINDS.get(part, "text")
+
+
+def _faults_of_kinds(kinds: Sequence[str], label_dir: LabelDir) -> list[Fault]:
+    """Texts and pictures are not asked about in one set: the question, and what learns from it, are others."""
+    has = kind_of(kinds[0]) if kinds else "text"
+    told = f"items of {kinds[0]}" if kinds else ""
+    if label_dir.settings.exists():
+        has, told = read_set(label_dir).kind, f"the set {label_dir.path.name}"
+    wrong = [place for place, kind in enumerate(kinds) if kind_of(kind) != has]
+    problem, remedy = f"gives {'texts' if has == 'image' else 'pictures'}", "make a set of its own for it"
+    return [Fault(("parts", at, "kind"), kinds[at], f"{problem}, unlike {told}", remedy) for at in wrong[:1]]
 
 
 def _told(sentence: str) -> tuple[str, str]:
@@ -166,6 +209,13 @@ def _resolved(part: Part, key: tuple[str | int, ...], where: Places, faults: lis
                 remedy = "name a second writer, or ask the one for answers: 2"
                 faults.append(Fault((*key, "writers"), "", "one answer to a prompt leaves nothing to compare", remedy))
             return changed(part, prompts=prompts, writers=writers)
+        case Drawn():
+            artists = [_artist(a, (*key, "artists", n), where, faults) for n, a in enumerate(part.artists)]
+            asked = None if part.prompts is None else _sources(part.prompts, (*key, "prompts"), where, faults)
+            if part.prompts is not None and part.classes is not None:
+                fault = Fault((*key, "prompts"), "", "stands beside classes", "leave one of them empty")
+                faults.append(fault)
+            return changed(part, prompts=asked, artists=artists)
         case Rollouts():
             found = resolve_model(settings.Model(path=part.run), where)
             if isinstance(found, Fault) or not RunDir(Path(found.path)).events.is_file():
@@ -175,6 +225,17 @@ def _resolved(part: Part, key: tuple[str | int, ...], where: Places, faults: lis
             return changed(part, run=found.path)
         case _:
             return changed(part, source=_sources(part.source, (*key, "source"), where, faults))
+
+
+def _artist(artist: Artist, key: tuple[str | int, ...], where: Places, faults: list[Fault]) -> Artist:
+    found = resolve_named(artist.model, where, (*key, "model"))
+    if isinstance(found, Fault):
+        faults.append(found)
+        return artist
+    if artist.eta and artist.sampler != "ddim":
+        remedy = "set it to 0, or choose ddim"
+        faults.append(Fault((*key, "eta"), f"{artist.eta:g}", f"has no effect on {artist.sampler}", remedy))
+    return changed(artist, model=found)
 
 
 def _writer(writer: Writer, key: tuple[str | int, ...], where: Places, faults: list[Fault]) -> Writer:
