@@ -13,8 +13,10 @@ from engine.contract.drawing_settings import DiffusionSample
 from engine.contract.faults import Fault, Key
 from engine.contract.image_presets import IMAGE_PRESETS
 from engine.contract.image_settings import AnyImageModel
+from engine.contract.labels_use import SCHEME
 from engine.contract.preset import Draft
 from engine.contract.run_dir import RunDir, is_run_dir
+from engine.labelling.frozen import LabelsError, learned
 from engine.starting import estimates
 from engine.starting.preflight import LEAST_FREE, Counted, Survey, device_faults, disk_faults, section_of
 from engine.starting.resolution import Places, changed, resolve_image_model, resolve_named, resolve_source
@@ -34,8 +36,9 @@ def survey(draft: Draft, where: Places, target: Path) -> Survey:
     train: list[Counted] = []
     held_out: list[Counted] = []
     if data is not None:
-        train = [Counted(_source(source, "train", where, faults), None) for source in data.train]
-        held_out = [Counted(_source(source, "eval", where, faults), None) for source in data.eval or []]
+        method = str(draft.data.get("method"))
+        train = [_counted(source, "train", where, faults, method) for source in data.train]
+        held_out = [_counted(source, "eval", where, faults, method) for source in data.eval or []]
         sections["data"] = changed(data, train=[c.source for c in train], eval=[c.source for c in held_out] or None)
     sections |= _judges(draft, where, faults)
     drawing = section_of(draft.data.get("diffusion_sample"), DiffusionSample)
@@ -132,6 +135,20 @@ def _file_problems(path: Path, config: str | None, *, pickles: bool) -> Iterator
             "set model.config to a diffusers folder of a model of the same kind; nothing is fetched for a single file"
         )
         yield "holds weights without their configuration", remedy
+
+
+def _counted(
+    source: image_settings.ImageSource, which: str, where: Places, faults: list[Fault], method: str
+) -> Counted:
+    """The source, and of judgements how many pairs of pictures they are; nobody counts the images of others."""
+    if not source.path.startswith(SCHEME):
+        return Counted(_source(source, which, where, faults), None)
+    try:
+        found = learned(source, where.labels, method)
+    except LabelsError as error:
+        faults.append(Fault(("data", which), source.path, error.problem, error.remedy))
+        return Counted(source, None)
+    return Counted(source, len(found.rows), left_out=f"judgements: {told}" if (told := found.told()) else "")
 
 
 def _source(
