@@ -79,6 +79,7 @@ class Frame(Protocol):
     def label_state(self) -> str: ...
     def label_set(self, action: str) -> None: ...
     def judge_run(self, *, compare: bool) -> None: ...
+    def rejudge_run(self) -> None: ...
     def close(self) -> bool: ...
 
 
@@ -199,12 +200,16 @@ def _label_commands(frame: Frame) -> list[Command]:
         Command("labels.new", "New judging set", "Ctrl+N", do("new")),
         Command("labels.import", "Import judgements", "Ctrl+I", do("import")),
         Command("labels.export", "Export this judging set", "Ctrl+Shift+E", do("export"), has_set),
+        Command("labels.train", "Train on this judging set", "Ctrl+Shift+T", do("train"), has_set),
         Command("labels.press", "Make, import or export what this page says", "Ctrl+Return", do("press"), at_desk),
         Command("labels.stop", "Stop writing items", "Alt+S", do("stop"), is_filling),
         Command("labels.go_on", "Go on writing items", "Alt+G", do("go_on"), is_unfinished),
         Command("labels.of_run", "Judge this run's answers", "Ctrl+J", judge_run(compare=False), is_at_run),
         Command(
             "labels.against_base", "Compare this run with its base", "Ctrl+Shift+J", judge_run(compare=True), is_at_run
+        ),
+        Command(
+            "labels.rejudge", "Judge this run against its base at once", "Ctrl+Alt+J", frame.rejudge_run, is_at_run
         ),
     ]
 

@@ -187,6 +187,11 @@ class MainWindow(QMainWindow):
             self.show_page("judge")
             self.session.desk.suggest(run, compare=compare)
 
+    def rejudge_run(self) -> None:
+        if (run := self.run_path) is not None:
+            self.show_page("judge")
+            self.session.desk.rejudge(run)
+
     def edit_keys(self) -> None:
         self.session.write_key_file({command.id: command.shortcut for command in self.commands})
 

@@ -101,7 +101,7 @@ def test_a_name_is_one_that_a_set_may_have_and_none_has() -> None:
 def test_a_typed_number_keeps_its_spelling_until_sources_move() -> None:
     draft = new_draft(new_set.EMPTY, ())
     new_set.add_source(draft, "written")
-    [temperature] = [s for s in new_set.writer_section(0, 0).settings if s.name == "temperature"]
+    [temperature] = [s for s in new_set.writer_section(draft, 0, 0).settings if s.name == "temperature"]
     draft.apply(Change("type", temperature.key, "7e-1"))
     assert (draft.value(temperature), draft.spelling(temperature)) == (0.7, "7e-1")
     draft.apply(Change("type", temperature.key, "warm"))

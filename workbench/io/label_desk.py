@@ -4,7 +4,7 @@ Of several looks of one kind the last one counts, as a person goes on typing whi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from engine.contract import commands
 from engine.contract.commands import Ask
 from engine.contract.labels import LabelDir
 from engine.contract.labels_formats import Export, Import
+from engine.contract.labels_log import list_sets
 from engine.contract.run_dir import RunDir, list_runs
 from engine.contract.status import is_alive
 from engine.contract.strict_yaml import YamlError, load_yaml
@@ -22,7 +23,7 @@ from workbench.io.background import Background
 from workbench.io.engine_process import Failed, Refused, Started
 from workbench.io.label_engine import Order
 from workbench.io.workspace import Workspace
-from workbench.state.new_set import Start, answers_of_run, run_against_base
+from workbench.state.new_set import Start, answers_of_run, free_name, run_against_base
 
 Desk = Literal["items", "import", "export"]
 #: Runs whose models are offered, newest first.
@@ -39,8 +40,8 @@ class Model:
 
 class LabelDesk(QObject):
     """looked: desk and plan. refused: desk and faults. failed: desk and a sentence. made: a set that is being filled
-    or was imported. exported: the folder. offered: models at hand. suggested: a Start for a form. busy: what is being
-    waited for, "" when nothing is."""
+    or was imported. exported: the folder. offered: models at hand. suggested: a Start for a form; ready: one to be made
+    at once. busy: what is being waited for, "" when nothing is."""
 
     looked = Signal(str, object)
     refused = Signal(str, object)
@@ -49,6 +50,7 @@ class LabelDesk(QObject):
     exported = Signal(object)
     offered = Signal(object)
     suggested = Signal(object)
+    ready = Signal(object)
     busy = Signal(str)
 
     def __init__(self, workspace: Workspace, background: Background) -> None:
@@ -83,6 +85,20 @@ class LabelDesk(QObject):
         self._background.submit(
             lambda: _start_from(RunDir(run), compare=compare), self.suggested.emit, lambda e: self._failed("items", e)
         )
+
+    def rejudge(self, run: Path) -> None:
+        """Emit `ready` with a new set that compares a run with the model it began from; `suggested` where nobody can
+        tell what that was."""
+        labels = self._workspace.labels
+
+        def work_out() -> Start:
+            start = _start_from(RunDir(run), compare=True)
+            return replace(start, name=free_name(start.name, [found.path.name for found in list_sets(labels)]))
+
+        def offer(start: Start) -> None:
+            (self.suggested if start.why else self.ready).emit(start)
+
+        self._background.submit(work_out, offer, lambda e: self._failed("items", e))
 
     def list_models(self) -> None:
         """Emit `offered` with the models of the workspace's runs."""

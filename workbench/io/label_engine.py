@@ -92,6 +92,7 @@ def _import(wish: Import, workspace: Path, *how: str) -> list[str]:
 
 def _export(label_dir: LabelDir, wish: Export, *how: str) -> list[str]:
     told = ["--style", wish.style, "--held-out", str(wish.held_out), "--ties", wish.ties, "--margin", wish.margin]
+    told += ["--pictures", wish.pictures]
     parquet = ["--parquet"] if wish.file == "parquet" else []
     dest = str(Path(wish.dest).expanduser())
     return ["export", *how, "--format", wish.format, *told, *parquet, "--", str(label_dir.path), dest]

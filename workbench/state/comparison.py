@@ -29,7 +29,7 @@ class Vote(NamedTuple):
     """One judgement of two models' answers. score: 1 the second is better, 0 the first, 0.5 a tie.
 
     prompt: judgements of one prompt are not independent, so they are resampled together. longer: by how many characters
-    the second answer is longer than the first.
+    the second answer is longer than the first. is_drawn: of two pictures; each pair began as a noise of its own.
     """
 
     prompt: str
@@ -37,6 +37,7 @@ class Vote(NamedTuple):
     second: str
     score: float
     longer: int = 0
+    is_drawn: bool = False
 
 
 class Place(NamedTuple):
@@ -58,16 +59,27 @@ def win_rate(prompts: Sequence[str], scores: Sequence[float], *, seed: int = 0) 
     """
     if not prompts:
         return Share(0, 0, 0.0, 1.0)
+    if len(set(prompts)) < FEW_PROMPTS:
+        return wilson_rate(prompts, scores)
     _, places = np.unique(np.asarray(prompts), return_inverse=True)
     sums = np.bincount(places, weights=np.asarray(scores, dtype=np.float64))
     # Prompts of one sum and count are alike to a resample: to draw how many of each kind is the same, and quick.
     kinds, sizes = np.unique(np.stack([sums, np.bincount(places)]), axis=1, return_counts=True)
-    if sums.size < FEW_PROMPTS or len(sizes) == 1:
-        alone = wilson(sums.sum() / len(prompts) * sums.size, sums.size)
-        return Share(float(sums.sum()), len(prompts), alone.low, alone.high)
+    if len(sizes) == 1:
+        return wilson_rate(prompts, scores)
     drawn = np.random.default_rng(seed).multinomial(sums.size, sizes / sums.size, RESAMPLES)
     low, high = np.quantile(drawn @ kinds[0] / (drawn @ kinds[1]), [0.025, 0.975])
     return Share(float(sums.sum()), len(prompts), float(low), float(high))
+
+
+def wilson_rate(groups: Sequence[str], scores: Sequence[float]) -> Share:
+    """Mean score with Wilson's interval over groups: right where a group is one judgement, as of pictures from a noise
+    of their own, and on the safe side where it is more. 0 to 1 for no judgement."""
+    if not groups:
+        return Share(0, 0, 0.0, 1.0)
+    total, count = float(sum(scores)), len(set(groups))
+    alone = wilson(total / len(groups) * count, count)
+    return Share(total, len(groups), alone.low, alone.high)
 
 
 def votes_needed(rate: float) -> int:

@@ -4,7 +4,7 @@ from engine.contract.labels_plan import FilePlan, ItemsPlan, PartPlan
 from workbench.state.figures import count, duration
 
 #: What the rows of each kind of source are called.
-ROWS = {"written": "prompt", "rollouts": "answer", "completions": "prompt", "preferences": "pair"}
+ROWS = {"written": "prompt", "drawn": "picture", "rollouts": "answer", "completions": "prompt", "preferences": "pair"}
 
 
 def said_of_plan(plan: ItemsPlan) -> str:
@@ -18,7 +18,7 @@ def said_of_plan(plan: ItemsPlan) -> str:
     if plan.seconds:
         # Reading prompts and other work of the machine come on top.
         parts.append(f"{duration(plan.seconds)} or more on this processor")
-    elif plan.tokens:
+    elif plan.tokens or any(part.kind == "drawn" for part in plan.parts):
         parts.append("the time shows with the first item")
     if not plan.is_new:
         parts.append(f"added to {plan.name}, which is there already")

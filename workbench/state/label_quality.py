@@ -16,7 +16,7 @@ from engine.contract.labels_protocol import agrees_with_gold
 from engine.contract.labels_standing import Ledger
 from workbench.state.adjudication import disagreements
 from workbench.state.agreement import Share, cohen_kappa, krippendorff_alpha, wilson
-from workbench.state.comparison import Place, Vote, board, win_rate
+from workbench.state.comparison import Place, Vote, board, wilson_rate, win_rate
 from workbench.state.label_votes import Choice, choices, circles, leaning, votes
 from workbench.state.length_control import board_at_equal_length, rate_at_equal_length
 from workbench.state.sitting import are_alike
@@ -146,7 +146,8 @@ def compare(cast: Sequence[Vote], *, at_equal_length: bool = False) -> Compariso
         return Comparison(models, None, (board_at_equal_length if at_equal_length else board)(cast), at_equal_length)
     if at_equal_length:
         return Comparison(models, rate_at_equal_length(cast), [], is_at_equal_length=True)
-    return Comparison(models, win_rate([vote.prompt for vote in cast], [vote.score for vote in cast]), [])
+    rate = wilson_rate if all(vote.is_drawn for vote in cast) else win_rate
+    return Comparison(models, rate([vote.prompt for vote in cast], [vote.score for vote in cast]), [])
 
 
 def running_share(leaned: Floats) -> Floats:

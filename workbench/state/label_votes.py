@@ -51,20 +51,39 @@ def author(candidate: Candidate) -> str:
     return f"{name}, step {step}" if name and step is not None else name
 
 
+def authors_of(item: Item) -> list[str]:
+    """Who made each candidate; pictures that one model drew in different ways are told apart by the way."""
+    authors = [author(candidate) for candidate in item.candidates]
+    ways = [_way(candidate) for candidate in item.candidates]
+    if len(set(authors)) > 1 or len(set(ways)) == 1 or not all(authors):
+        return authors
+    return [f"{name}, {way}" for name, way in zip(authors, ways, strict=True)]
+
+
+def _way(candidate: Candidate) -> str:
+    """How a picture was drawn; "" of any other."""
+    record = candidate.origin.get("record")
+    if not isinstance(record, dict):
+        return ""
+    more = [f"{name} {record[name]:g}" for name in ("eta", "guidance") if isinstance(record.get(name), int | float)]
+    return ", ".join([f"{record.get('sampler')} in {record.get('steps')} steps", *more])
+
+
 def votes(judgements: Iterable[Judgement], items: Mapping[str, Item]) -> list[Vote]:
     """A vote for each two answers of different authors that a judgement compares, also those it finds alike."""
     found: list[Vote] = []
     for judgement in judgements:
         item = items.get(judgement.item)
         if item is not None and judgement.ranking:
-            authors = [author(candidate) for candidate in item.candidates]
+            authors = authors_of(item)
             if len(set(authors)) > 1:
                 found += _votes(judgement, item, authors)
     return found
 
 
 def _votes(judgement: Judgement, item: Item, authors: Sequence[str]) -> Iterator[Vote]:
-    prompt = prompt_of(item)
+    is_drawn = all(candidate.image is not None for candidate in item.candidates)
+    prompt = item.id if is_drawn else prompt_of(item)
     alike = [
         (one, other) for group in judgement.ranking for place, one in enumerate(group) for other in group[place + 1 :]
     ]
@@ -73,9 +92,9 @@ def _votes(judgement: Judgement, item: Item, authors: Sequence[str]) -> Iterator
         one, other = authors[first], authors[second]
         if one and other and one != other:
             longer = len(item.candidates[second].text or "") - len(item.candidates[first].text or "")
-            vote = Vote(prompt, one, other, score, longer)
+            vote = Vote(prompt, one, other, score, longer, is_drawn)
             # Always in the same order, so that two models make one pair.
-            yield vote if one < other else Vote(prompt, other, one, 1 - score, -longer)
+            yield vote if one < other else Vote(prompt, other, one, 1 - score, -longer, is_drawn)
 
 
 def prompt_of(item: Item) -> str:

@@ -39,11 +39,11 @@ def headline(found: Quality) -> str:
     return f"{said} {who}{quick}."
 
 
-def rows(found: Quality) -> list[Row]:
-    """Every measure that there is something to say of."""
+def rows(found: Quality, what: str = "answer") -> list[Row]:
+    """Every measure that there is something to say of. what: is judged, an answer or a picture."""
     wanted = [
         Row("Agrees with itself", found.consistency, _consistent(found.consistency)),
-        _leaning("Left answer wins", found.position, "the left answer", "where it stands decides"),
+        _leaning(f"Left {what} wins", found.position, f"the left {what}", "where it stands decides"),
         _leaning("Longer answer wins", found.length, "the longer answer", "right, perhaps, or a habit: read a few"),
         Row("Gold items", found.gold, "as the author of the set would have judged them"),
         Row("Ties", found.ties, "of those that were ranked"),

@@ -17,6 +17,7 @@ from workbench.views.file_desk import FileDesk, joined
 from workbench.views.labels import column, label, row
 
 USUAL = "preference"
+USUAL_OF_PICTURES = "pick_a_pic"
 
 
 class ExportPage(QWidget):
@@ -40,11 +41,12 @@ class ExportPage(QWidget):
         self._lay_out()
         self._connect()
 
-    def begin(self, label_dir: LabelDir, folder: Path) -> None:
-        """Begin a form. folder: where exports go unless another place is chosen."""
+    def begin(self, label_dir: LabelDir, folder: Path, kind: str) -> None:
+        """Begin a form. folder: where exports go unless another place is chosen. kind: what is judged in the set."""
+        usual = USUAL_OF_PICTURES if kind == "image" else USUAL
         self._label_dir, self._folder, self._names_itself = label_dir, folder, True
         self.desk.set_title(f"Export {label_dir.path.name}")
-        self.form.begin({"dest": self._dest(USUAL), "format": USUAL})
+        self.form.begin({"dest": self._dest(usual), "format": usual})
         self._show_written(None)
         self._show_purpose()
 

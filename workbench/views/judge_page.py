@@ -11,11 +11,12 @@ from engine.contract.labels import LabelDir
 from workbench import theme
 from workbench.io.fillings import Fillings
 from workbench.io.label_desk import LabelDesk
+from workbench.io.label_engine import Order
 from workbench.io.label_sets import Summary
 from workbench.io.labelling import Event, Labelling
-from workbench.state.label_preset import Method, preset_for
+from workbench.state.label_preset import Method, preset_for, usual
 from workbench.state.label_quality import Quality
-from workbench.state.new_set import EMPTY, Start
+from workbench.state.new_set import EMPTY, Start, new_draft, recipe_text
 from workbench.theme import Theme
 from workbench.views.label_desks import LabelDesks
 from workbench.views.set_list import SetList
@@ -73,7 +74,7 @@ class JudgePage(QStackedWidget):
         """Out of the sitting, to what can be said of its labels."""
         self._labelling.close_set()
         page = self._quality_page()
-        page.show_quality(name, found)
+        page.show_quality(name, found, self._kind_of(name))
         self._assessed = name, found.judgements
         self._show_part(page)
 
@@ -107,12 +108,13 @@ class JudgePage(QStackedWidget):
         return "there" if filling is None else "filling" if filling.status.is_alive else "unfinished"
 
     def label_set(self, action: str) -> None:
-        """What a command asks for: new, import, export, press, stop, go_on."""
+        """What a command asks for: new, import, export, press, train, stop, go_on."""
         actions = {
             "new": self.new_set,
             "import": self.import_set,
             "export": self.export_set,
             "press": lambda: self.desks.press(self.currentWidget()),
+            "train": self.train_on_set,
             "stop": self.stop_items,
             "go_on": self.go_on_with_items,
         }
@@ -122,13 +124,29 @@ class JudgePage(QStackedWidget):
         """Plan a set: where its items come from."""
         self._sit_at(self.desks.new_set(start, self._names()))
 
+    def _make_at_once(self, start: Start) -> None:
+        """Make a set as it stands in `start`, and sit down with it."""
+        draft = new_draft(start, ())
+        values = draft.values
+        question = str(values.get("question", ""))
+        self._desk.make(Order(str(values["name"]), question, str(values["guideline"]), recipe_text(draft)))
+
     def import_set(self) -> None:
         self._sit_at(self.desks.importing(self._names()))
 
     def export_set(self) -> None:
         """Write the chosen set in another form."""
         if (label_dir := self.label_dir) is not None:
-            self._sit_at(self.desks.exporting(label_dir))
+            self._sit_at(self.desks.exporting(label_dir, self._kind_of(label_dir.path.name)))
+
+    def train_on_set(self) -> None:
+        """Begin the preset that learns from the chosen set as sets of its kind usually are learned from."""
+        if (label_dir := self.label_dir) is not None:
+            summary = self._summary_of(label_dir.path.name)
+            if summary is not None and summary.answered:
+                self._train(summary, usual(summary.kind))
+            else:
+                self.said.emit(f"{label_dir.path.name} has no judgements yet; judge some of it first.")
 
     def stop_items(self) -> None:
         """Stop what fills the chosen set, after the prompt that is being answered."""
@@ -196,6 +214,7 @@ class JudgePage(QStackedWidget):
         self._desk.failed.connect(lambda _, sentence: self._tell(sentence))
         self._desk.refused.connect(lambda _, faults: self._tell("\n".join(map(str, faults))))
         self._desk.suggested.connect(self.new_set)
+        self._desk.ready.connect(self._make_at_once)
         self._fillings.changed.connect(self.sets.show_fillings)
         self._fillings.changed.connect(lambda _: self._show_growth())
         self._fillings.grown.connect(labelling.list_sets)
@@ -242,11 +261,21 @@ class JudgePage(QStackedWidget):
         self._offer(summary.name, method, summary.answered)
 
     def _offer(self, name: str, method: Method, judged: int) -> None:
-        self.preset_wanted.emit(preset_for(name, method, judged), f"{name}-{method.replace('_', '-')}")
+        summary = self._summary_of(name)
+        text = preset_for(name, method, judged, summary.drawn_by if summary is not None else "")
+        self.preset_wanted.emit(text, f"{name}-{method.replace('_', '-')}")
 
     def _train_on_open(self) -> None:
         if (opened := self._labelling.opened) is not None:
-            self._offer(opened.label_dir.path.name, "dpo", opened.sitting.progress.done)
+            method = usual(self._kind_of(opened.label_dir.path.name))
+            self._offer(opened.label_dir.path.name, method, opened.sitting.progress.done)
+
+    def _summary_of(self, name: str) -> Summary | None:
+        return next((summary for summary in self._labelling.sets if summary.name == name), None)
+
+    def _kind_of(self, name: str) -> str:
+        summary = self._summary_of(name)
+        return summary.kind if summary is not None else ""
 
     def _read_quality_of_open(self) -> None:
         if (opened := self._labelling.opened) is not None:

@@ -47,11 +47,12 @@ class LabelDesks(QObject):
         self.imported.begin(taken)
         return self.imported
 
-    def exporting(self, label_dir: LabelDir) -> ExportPage:
+    def exporting(self, label_dir: LabelDir, kind: str) -> ExportPage:
+        """kind: what is judged in the set, text or image."""
         if self.exported is None:
             self.exported = ExportPage(self._io)
             self.exported.left.connect(self.left)
-        self.exported.begin(label_dir, self._exports)
+        self.exported.begin(label_dir, self._exports, kind)
         return self.exported
 
     def is_importing(self, page: QWidget | None) -> bool:

@@ -16,7 +16,7 @@ from workbench.theme import Theme
 from workbench.views.labels import card, column, label, row
 from workbench.views.plotting import Chart
 from workbench.views.quality_parts import IntervalStrip, ScaleBars
-from workbench.views.set_list import training_button
+from workbench.views.set_list import fill_training_menu, training_button
 from workbench.views.tables import ROW_HEIGHT, Column, PlainTable
 from workbench.views.x_link import XLink
 
@@ -45,6 +45,7 @@ class QualityPage(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
         self._colours = theme.LIGHT
         self._shown: Quality | None = None
+        self._what = "answer"
         self._back = QPushButton("Back to the sets")
         self._back.clicked.connect(self.left)
         self._title = label(role="page-title")
@@ -69,7 +70,11 @@ class QualityPage(QScrollArea):
         self._lay_out()
         self.setFocusProxy(self._back)
 
-    def show_quality(self, name: str, found: Quality) -> None:
+    def show_quality(self, name: str, found: Quality, kind: str = "text") -> None:
+        """kind: what is judged, text or image."""
+        self._what = "picture" if kind == "image" else "answer"
+        fill_training_menu(self._train, kind)
+        self.equal_length.setVisible(kind != "image")
         self._title.setText(name)
         self._shown = found
         said = [quality_words.headline(found), quality_words.drift(found)]
@@ -77,7 +82,7 @@ class QualityPage(QScrollArea):
         self._train.setEnabled(found.judgements > 0)
         self.settle.setText(quality_words.to_settle(found))
         self.settle.setVisible(bool(self.settle.text()))
-        self._show_measures(quality_words.rows(found))
+        self._show_measures(quality_words.rows(found, self._what))
         self._show_comparison(found.comparison)
         self._compared.setText(quality_words.how_compared(found))
         self._compared.setVisible(bool(self._compared.text()))
@@ -92,7 +97,7 @@ class QualityPage(QScrollArea):
         for part in (self.scale, self.times, self.leaning):
             part.set_theme(colours)
         if self._shown is not None:
-            self._show_measures(quality_words.rows(self._shown))
+            self._show_measures(quality_words.rows(self._shown, self._what))
 
     @property
     def text(self) -> str:
@@ -138,7 +143,8 @@ class QualityPage(QScrollArea):
         self.times.show_series("times", _series(found.times), "seconds", 0)
         left, long = running_share(found.leaned_left), running_share(found.leaned_long)
         self.leaning.show_series("left", _series(left), "left", 0, is_smoothed=False)
-        self.leaning.show_series("longer", _series(long), "longer", 1, is_smoothed=False)
+        if np.isfinite(found.leaned_long).any():
+            self.leaning.show_series("longer", _series(long), "longer", 1, is_smoothed=False)
         self._link.reset()
 
     def _lay_out(self) -> None:

@@ -23,7 +23,8 @@ STOPS = {
 }
 JUDGES = {
     "Judge this run's answers\tCtrl+J": "labels.of_run",
-    "Compare it with its base, blind\tCtrl+Shift+J": "labels.against_base",
+    "Compare it with its base, blind…\tCtrl+Shift+J": "labels.against_base",
+    "The same at once, and sit down\tCtrl+Alt+J": "labels.rejudge",
 }
 
 

@@ -147,6 +147,7 @@ class SetList(QStackedWidget):
         self.judge.setEnabled(is_sound)
         for button in (self._quality, self._train, self._export):
             button.setEnabled(is_sound and summary is not None and summary.answered > 0)
+        fill_training_menu(self._train, summary.kind if summary is not None else "")
         self._fault.setText(summary.fault if summary is not None else "")
         self._fault.setVisible(bool(self._fault.text()))
         self._show_filling()
@@ -212,13 +213,19 @@ class SetList(QStackedWidget):
 
 
 def training_button() -> QToolButton:
-    """A button with the methods that learn from judgements."""
+    """A button with a menu of the methods that learn from judgements; see `fill_training_menu`."""
     button = QToolButton()
     button.setText("Train on these…")
     button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
     button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
-    menu = QMenu(button)
-    for method, title in offered().items():
-        menu.addAction(title).setData(method)
-    button.setMenu(menu)
+    button.setMenu(QMenu(button))
+    fill_training_menu(button, "text")
     return button
+
+
+def fill_training_menu(button: QToolButton, kind: str) -> None:
+    """Offer what learns from judgements of texts, or of pictures where `kind` is image."""
+    menu = button.menu()
+    menu.clear()
+    for method, title in offered(kind).items():
+        menu.addAction(title).setData(method)

@@ -20,6 +20,7 @@ MORE = "More pairs are being written"
 EMPTY = "There is no pair yet."
 SO_FAR = "Every pair that is there is judged."
 WAITING = "Those that are being written will appear by themselves."
+STILL = "Nothing is being written now; the list of sets says how that ended."
 
 
 class SittingAside(QFrame):
@@ -87,4 +88,4 @@ def _words(what: What, opened: Opened, *, is_growing: bool) -> str:
         return NO_DISAGREEMENT
     if is_growing and opened.sitting.progress.done:
         return f"{SO_FAR} {WAITING}"
-    return DONE if opened.sitting.progress.done else f"{EMPTY} {WAITING}"
+    return DONE if opened.sitting.progress.done else f"{EMPTY} {WAITING if is_growing else STILL}"

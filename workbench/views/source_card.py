@@ -11,7 +11,7 @@ from engine.contract.faults import Key
 from workbench import theme
 from workbench.io.label_desk import Model
 from workbench.state.form_draft import FormDraft
-from workbench.state.new_set import SOURCES, part_section, writer_section, writers_of
+from workbench.state.new_set import BY_MODELS, SOURCES, part_section, writer_section, writers_of
 from workbench.state.preset_draft import Change
 from workbench.theme import Theme
 from workbench.views.labels import column, label, row
@@ -37,7 +37,7 @@ class SourceCard(QFrame):
         self._models: Sequence[Model] = ()
         section = replace(part_section(draft, number), heading=f"{number + 1}   {title}")
         self.source = SectionGroup(section, is_inner=False)
-        self.writers = [self._writer(number, writer) for writer in range(writers_of(draft, number))]
+        self.writers = [self._writer(draft, number, writer) for writer in range(writers_of(draft, number))]
         self._groups = [self.source, *self.writers]
         self._choosers: list[QToolButton] = []
         for group in self._groups:
@@ -79,9 +79,9 @@ class SourceCard(QFrame):
         for group in self._groups:
             group.apply_theme(colours)
 
-    def _writer(self, number: int, writer: int) -> SectionGroup:
+    def _writer(self, draft: FormDraft, number: int, writer: int) -> SectionGroup:
         letter = LETTERS[writer] if writer < len(LETTERS) else str(writer + 1)
-        return SectionGroup(replace(writer_section(number, writer), heading=f"Model {letter}"), is_inner=True)
+        return SectionGroup(replace(writer_section(draft, number, writer), heading=f"Model {letter}"), is_inner=True)
 
     def _lay_out(self, purpose: str) -> None:
         layout = column(self.source, space=1)
@@ -95,7 +95,7 @@ class SourceCard(QFrame):
             layout.addLayout(self._under_writer(at))
         add = QPushButton("Add a model")
         add.clicked.connect(self.writer_added)
-        add.setVisible(self._kind == "written")
+        add.setVisible(self._kind in BY_MODELS)
         remove = QPushButton("Remove this source")
         theme.set_role(remove, "quiet")
         remove.clicked.connect(self.removed)
@@ -117,7 +117,7 @@ class SourceCard(QFrame):
         return rule
 
     def _under_writer(self, at: int) -> QVBoxLayout:
-        chooser = self._chooser("Choose a run's model", ("parts", self._number, "writers", at, "model"))
+        chooser = self._chooser("Choose a run's model", ("parts", self._number, BY_MODELS[self._kind][0], at, "model"))
         remove = QPushButton("Remove this model")
         theme.set_role(remove, "quiet")
         remove.setVisible(len(self.writers) > 1)
