@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
+from engine.contract.metrics import describe
 from engine.contract.online_settings import Length, OwnFunction
 from engine.contract.preset import Preset
 from engine.helpers.helper import Helper, HelperError
@@ -154,6 +155,8 @@ def test_what_is_no_number_costs_its_answer_and_is_told_and_counted(opened: Open
     assert values["rewards/odd/unscored"] == Mean(1, 7)
     assert values["rewards/odd/mean"] == Mean(1.5, 2)
     assert values["frac_reward_missing"] == Mean(5, 7)
+    assert describe("rewards/odd/failed").title == "Reward: odd, failed"
+    assert {describe(name).direction for name in ("rewards/odd/failed", "frac_reward_missing")} == {"down"}
 
 
 def test_an_exception_costs_its_batch_and_names_its_line(opened: Opener, notices: Told) -> None:
