@@ -4,18 +4,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 
-from engine.command_line import arguments, terminal
+from engine.command_line import arguments, given_rewards, terminal
 from engine.command_line.answer_file import AnswerFile, check_new
+from engine.command_line.given_rewards import rewards_of
 from engine.command_line.heavy import heavy
 from engine.command_line.progress import Progress
-from engine.contract import faults, online_settings, settings
+from engine.contract import faults, settings
 from engine.contract.faults import Fault, PresetError
 from engine.contract.preset import load_text_preset
 from engine.contract.run_dir import RunDir, is_run_dir
 from engine.contract.strict_yaml import YamlError, load_yaml
-from engine.starting.resolution import resolve_code, resolve_named
 
 MEASURES = ("loss", "answers", "preferences", "scores")
 ROWS = 256
@@ -53,12 +53,7 @@ def add(command: argparse.ArgumentParser) -> None:
         " it more often makes up for the difference",
     )
     command.add_argument("--answer", metavar="COLUMN", help="the right answer, to be met exactly")
-    command.add_argument(
-        "--reward",
-        metavar="PRESET",
-        help="whose rewards score the answers: a preset, a run, or a list as a preset writes it, e.g."
-        " '[{kind: verifier}]' (default: those of the run)",
-    )
+    command.add_argument("--reward", metavar="PRESET", help=given_rewards.HELP)
     command.add_argument("--pass-at", type=arguments.whole(1), action="append", metavar="K", help="default: 2, 4, 8 …")
     command.add_argument("--reference", metavar="MODEL", help="for preferences (default: the adapter off)")
     beta = arguments.number(above=0, most=1000)
@@ -81,7 +76,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
     )
     assert model is not None  # noqa: S101 - argparse asks for it
     sources = _sources(options, model)
-    rewards = [_resolved(options, part) for part in _rewards(options, model)]
+    rewards = rewards_of(options, model)
     _check_counts(options)
     check_new(options.output)
     named = ", ".join(source.path for source in sources)
@@ -125,55 +120,6 @@ def _source(options: argparse.Namespace, given: str) -> settings.Source:
         raise PresetError("--data", [Fault((), given, fault.problem, "write it as YAML")]) from fault
     found = arguments.source_of(options, written.path, rows=written.rows)
     return written.model_copy(update={"path": found.path})
-
-
-class Rewards(BaseModel, **settings.STRICT):
-    """Rewards by themselves, as a preset has them."""
-
-    rewards: list[online_settings.Reward] = Field(min_length=1)
-
-
-def _rewards(options: argparse.Namespace, model: settings.Model) -> list[online_settings.Reward]:
-    """What answers are scored by; nothing where nobody said. Raises PresetError."""
-    given: str | None = options.reward
-    if given is None:
-        run = Path(model.path)
-        return list(getattr(load_text_preset(RunDir(run).preset), "rewards", [])) if is_run_dir(run) else []
-    if given.startswith("["):
-        return _rewards_written(given)
-    path = Path(given)
-    file = RunDir(path).preset if is_run_dir(path) else path
-    if not file.is_file():
-        raise PresetError("--reward", [Fault((), given, "is no file", "name a preset, a run, or write [{kind: …}]")])
-    found = list(getattr(load_text_preset(file), "rewards", []))
-    if not found:
-        raise PresetError("--reward", [Fault((), given, "has no rewards", "name a preset of grpo or ppo")])
-    return found
-
-
-def _resolved(options: argparse.Namespace, part: online_settings.Reward) -> online_settings.Reward:
-    """Raises PresetError for a reward model or a function that is not there."""
-    match part:
-        case online_settings.LearnedReward():
-            found = resolve_named(part.path, arguments.places_of(options), ("path",))
-        case online_settings.OwnFunction():
-            found = resolve_code(part.path, arguments.places_of(options), ("path",))
-        case _:
-            return part
-    if isinstance(found, Fault):
-        raise PresetError("--reward", [found])
-    return part.model_copy(update={"path": found})
-
-
-def _rewards_written(given: str) -> list[online_settings.Reward]:
-    values: Any = None
-    try:
-        values = {"rewards": load_yaml(given)[0]}
-        return Rewards.model_validate(values).rewards
-    except ValidationError as error:
-        raise PresetError("--reward", faults.from_validation(error, Rewards, values)) from error
-    except YamlError as fault:
-        raise PresetError("--reward", [Fault((), given, fault.problem, "write it as YAML")]) from fault
 
 
 def _check_counts(options: argparse.Namespace) -> None:

@@ -91,6 +91,8 @@ def _tell(label_dir: LabelDir, name: str, manner: "Manner | None", *, as_json: b
             f"its two orders agree on {manner.consistent} of them; the others count as ties. It preferred what stood "
             f"first in {manner.first_place:.0%} of its answers, a liking of {manner.bias:+.2f} nats"
         )
+        if manner.consistent < manner.pairs / 2:
+            terminal.complain("it judges places rather than answers, and is of no use; take a larger model")
 
 
 def _vote(

@@ -71,6 +71,18 @@ class LearnedReward(BaseModel, **STRICT):
     )
 
 
+class Judged(BaseModel, **STRICT):
+    kind: Literal["judge"]
+    weight: float = setting(1.0, "share in the sum")
+    path: str = setting(
+        help="language model that judges: run directory, run:<name>, folder, file.gguf or hub id",
+        main=True,
+        min_length=1,
+    )
+    constitution: str = setting("assets/constitution.md", "text file of what makes an answer better", min_length=1)
+    question: str = setting("Which answer is better?", "what the judge is asked of two answers", min_length=1)
+
+
 class MathVerify(BaseModel, **STRICT):
     kind: Literal["math_verify"]
     weight: float = setting(1.0, "share in the sum")
@@ -99,7 +111,7 @@ class OwnFunction(BaseModel, **STRICT):
 
 
 Reward = Annotated[
-    Verifier | ExactMatch | Pattern | Length | Overlong | MathVerify | LearnedReward | OwnFunction,
+    Verifier | ExactMatch | Pattern | Length | Overlong | MathVerify | LearnedReward | Judged | OwnFunction,
     Field(discriminator="kind"),
 ]
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from engine.contract import online_settings
 from engine.rewards import rules
+from engine.rewards.judged import judged
 from engine.rewards.learned import learned
 from engine.rewards.mathematics import math_verify
 from engine.rewards.own_function import own_function
@@ -30,6 +31,7 @@ BUILDERS: dict[type, Callable[..., Part]] = {
     online_settings.Overlong: rules.overlong,
     online_settings.MathVerify: math_verify,
     online_settings.LearnedReward: learned,
+    online_settings.Judged: judged,
     online_settings.OwnFunction: own_function,
 }
 #: Parts of which it is always told how often they failed, also where they did not.

@@ -23,7 +23,7 @@ from engine.data.formats import KINDS
 from engine.data.tasks import SPLITS, TaskError, find_task
 from engine.labelling.frozen import LabelsError, learned
 from engine.starting import estimates, own_code
-from engine.starting.resolution import Places, changed, resolve_code, resolve_model, resolve_named, resolve_source
+from engine.starting.resolution import Places, changed, resolve_file, resolve_model, resolve_named, resolve_source
 from engine.starting.row_scan import Needs, RowError, scan_file
 
 #: A run's events, log and answers need about this much, whatever the model.
@@ -117,44 +117,62 @@ def _survey_model(draft: Draft, where: Places, faults: list[Fault]) -> settings.
 
 
 def _survey_named(draft: Draft, where: Places, faults: list[Fault]) -> dict[str, Any]:
-    """The reward models, the beginning of a critic and the teacher that a preset names."""
+    """The models and files that a preset names beside its own: of rewards, a critic's beginning, a teacher."""
+    names, preset = _Names(where, faults), draft.preset
+    named: dict[str, Any] = {}
+    if rewards := getattr(preset, "rewards", None):
+        named["rewards"] = [names.reward(index, part) for index, part in enumerate(rewards)]
+    if isinstance(preset, PpoPreset) and preset.ppo.critic_path is not None:
+        path = names.model(preset.ppo.critic_path, ("ppo", "critic_path"), scores=False)
+        named["ppo"] = changed(preset.ppo, critic_path=path)
+    if isinstance(preset, DistillPreset):
+        path = names.model(preset.distill.teacher, ("distill", "teacher"), scores=False)
+        named["distill"] = changed(preset.distill, teacher=path)
+    return named
 
-    def code(index: int, part: online_settings.OwnFunction) -> online_settings.OwnFunction:
-        key: Key = ("rewards", index)
-        resolved = resolve_code(part.path, where, (*key, "path"))
-        if isinstance(resolved, Fault):
-            faults.append(resolved)
-            return part
-        told = own_code.problems(part, Path(resolved))
-        faults.extend(Fault((*key, name), str(getattr(part, name)), what, remedy) for name, what, remedy in told)
-        return changed(part, path=resolved)
 
-    def found(given: str, key: Key, *, scores: bool) -> str:
-        resolved = resolve_named(given, where, key)
+@dataclass(frozen=True)
+class _Names:
+    """Finds what is named, and keeps what is wrong with it; what cannot be found stays as it was given."""
+
+    where: Places
+    faults: list[Fault]
+
+    def model(self, given: str, key: Key, *, scores: bool) -> str:
+        resolved = resolve_named(given, self.where, key)
         if isinstance(resolved, Fault):
-            faults.append(resolved)
+            self.faults.append(resolved)
             return given
         problems = [*model_problems(Path(resolved)), *(_no_scores(Path(resolved)) if scores else [])]
-        faults.extend(Fault(key, given, *told) for told in problems)
+        self.faults.extend(Fault(key, given, *told) for told in problems)
         return resolved
 
-    rewards: list[online_settings.Reward] = []
-    for index, part in enumerate(getattr(draft.preset, "rewards", [])):
+    def reward(self, index: int, part: online_settings.Reward) -> online_settings.Reward:
+        key: Key = ("rewards", index)
         match part:
             case online_settings.LearnedReward():
-                rewards.append(changed(part, path=found(part.path, ("rewards", index, "path"), scores=True)))
+                return changed(part, path=self.model(part.path, (*key, "path"), scores=True))
+            case online_settings.Judged():
+                text = self._file(part.constitution, (*key, "constitution"))
+                return changed(part, path=self.model(part.path, (*key, "path"), scores=False), constitution=text)
             case online_settings.OwnFunction():
-                rewards.append(code(index, part))
-            case _:
-                rewards.append(part)
-    named: dict[str, Any] = {"rewards": rewards} if rewards else {}
-    if isinstance(draft.preset, PpoPreset) and draft.preset.ppo.critic_path is not None:
-        path = found(draft.preset.ppo.critic_path, ("ppo", "critic_path"), scores=False)
-        named["ppo"] = changed(draft.preset.ppo, critic_path=path)
-    if isinstance(draft.preset, DistillPreset):
-        path = found(draft.preset.distill.teacher, ("distill", "teacher"), scores=False)
-        named["distill"] = changed(draft.preset.distill, teacher=path)
-    return named
+                return self._code(key, part)
+        return part
+
+    def _code(self, key: Key, part: online_settings.OwnFunction) -> online_settings.OwnFunction:
+        found = self._file(part.path, (*key, "path"))
+        if not Path(found).is_file():
+            return part
+        told = own_code.problems(part, Path(found))
+        self.faults.extend(Fault((*key, name), str(getattr(part, name)), what, remedy) for name, what, remedy in told)
+        return changed(part, path=found)
+
+    def _file(self, given: str, key: Key) -> str:
+        resolved = resolve_file(given, self.where, key)
+        if isinstance(resolved, Fault):
+            self.faults.append(resolved)
+            return given
+        return resolved
 
 
 def _no_scores(path: Path) -> Iterator[tuple[str, str]]:

@@ -77,8 +77,8 @@ def resolve_image_model(model: Section, where: Places) -> Section | Fault:
     return changed(model, **found)
 
 
-def resolve_code(path: str, where: Places, key: Key) -> str | Fault:
-    """Somebody's Python file, or why there is none; key: where it stands."""
+def resolve_file(path: str, where: Places, key: Key) -> str | Fault:
+    """Somebody's file, Python or text, or why there is none; key: where it stands."""
     candidates = _candidates(path, where)
     found = next((candidate for candidate in candidates if candidate.is_file()), None)
     return _missing(path, candidates, key) if found is None else str(found.resolve())
