@@ -1,18 +1,21 @@
 """`sample`: answers from any model or run, to read, to label, or to train on. `draw.py` has pictures."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.command_line import arguments, draw, terminal
+from engine.command_line import arguments, best_of, draw, terminal
 from engine.command_line.answer_file import AnswerFile, check_new
 from engine.command_line.heavy import as_fault, heavy
 from engine.command_line.progress import Progress
 from engine.contract import settings
 from engine.contract.faults import Fault, PresetError
 from engine.data.sources import DataError, Row, load_rows
+from engine.data.tasks import Task
 
 if TYPE_CHECKING:
+    from engine.rewards import RewardSum
     from engine.sampling import Sampler
 
 #: Prompts in a file of plain text: one a line.
@@ -35,6 +38,7 @@ def add(command: argparse.ArgumentParser) -> None:
         "--raw", action="store_true", help="let the model go on from the text itself, without its chat template"
     )
     arguments.add_sampling(command, count=1)
+    best_of.add(command)
     command.add_argument(
         "--output",
         type=Path,
@@ -49,7 +53,8 @@ def sample_command(options: argparse.Namespace) -> int:
     if options.model is None:
         raise PresetError("sample", [Fault((), "", "there is no model to sample from", arguments.MODEL_HELP)])
     model = arguments.model_of(options, options.model)
-    rows = _rows(options)
+    parts = best_of.parts(options, model)
+    rows, tasks = _rows(options)
     check_new(options.output)
     with Progress() as progress, heavy(options.model):
         progress.phase("loading the model")
@@ -60,52 +65,64 @@ def sample_command(options: argparse.Namespace) -> int:
             terminal.complain(
                 f"{shortened} of {len(prompts)} prompts are too long for the model and keep only their end"
             )
-        _write(options, sampler, rows, prompts, progress)
+        _write(options, sampler, rows, prompts, progress, best_of.reward_of(parts, sampler, tasks))
     return 0
 
 
 def _write(
-    options: argparse.Namespace, sampler: "Sampler", rows: list[Row], prompts: list[list[int]], progress: Progress
+    options: argparse.Namespace,
+    sampler: "Sampler",
+    rows: list[Row],
+    prompts: list[list[int]],
+    progress: Progress,
+    reward: "RewardSum | None",
 ) -> None:
+    """reward: by which one answer to each prompt is given; without one all are."""
     from engine.sampling import record
 
+    samples, count = sampler.sample(prompts, progress.of_sampling), 0
+    given = best_of.all_of(samples) if reward is None else best_of.best_of(samples, rows, prompts, reward)
     with AnswerFile(options.output) as file:
-        for sample in sampler.sample(prompts, progress.of_sampling):
-            told = record(sample, rows[sample.prompt_id], model=options.model, how=sampler.described())
+        for sample, worth in given:
+            told = record(sample, rows[sample.prompt_id], model=options.model, how=sampler.described()) | worth
             file.write(told)
+            count += 1
             if options.json:
                 terminal.say_json(told)
             elif options.output is None:
-                _show(told)
+                _show(told, is_first=sample.member == 0 or reward is not None)
     if options.output is not None and not options.json:
-        terminal.say(f"{len(prompts) * sampler.how.completions_per_prompt} answers are in {options.output}")
+        terminal.say(f"{count} answers are in {options.output}")
 
 
-def _show(told: dict[str, Any]) -> None:
+def _show(told: dict[str, Any], *, is_first: bool) -> None:
     prompt = told["prompt"]
     question = prompt if isinstance(prompt, str) else str(prompt[-1].get("content", ""))
-    if told["member"] == 0:
+    if is_first:
         for line in question.splitlines() or [""]:
             terminal.say(f"> {line}")
     for line in told["completion"].splitlines() or [""]:
         terminal.say(line)
+    if "best_of" in told:
+        terminal.say(f"({best_of.described(told)})")
     terminal.say()
 
 
 # ------------------------------------------------------------------------------------------------------- before it
 
 
-def _rows(options: argparse.Namespace) -> list[Row]:
-    """The prompts as rows. Raises PresetError if there are none."""
+def _rows(options: argparse.Namespace) -> tuple[list[Row], Mapping[str, Task]]:
+    """The prompts as rows, and the tasks that made them. Raises PresetError if there are none."""
     rows: list[Row] = [{QUESTION: text} for text in options.prompt]
+    tasks: Mapping[str, Task] = {}
     if options.prompts:
         source = arguments.source_of(options, options.prompts, rows=options.rows)
         try:
-            rows += (
-                _plain_text(Path(source.path))
-                if source.path.endswith(PLAIN_TEXT)
-                else list(load_rows([source], "prompt").rows)
-            )
+            if source.path.endswith(PLAIN_TEXT):
+                rows += _plain_text(Path(source.path))
+            else:
+                table = load_rows([source], "prompt")
+                rows, tasks = [*rows, *table.rows], table.tasks
         except ValueError as error:  # DataError, TaskError: ours, and they say what to do
             raise PresetError(options.prompts, [as_fault(error)]) from error
         rows = rows[: len(options.prompt) + options.rows] if options.rows else rows
@@ -117,7 +134,7 @@ def _rows(options: argparse.Namespace) -> list[Row]:
     if empty:
         problem = f"prompt {', '.join(empty[:8])} is empty"
         raise PresetError(options.prompts or "--prompt", [Fault((), "", problem, "an answer has to follow something")])
-    return rows
+    return rows, tasks
 
 
 def _plain_text(path: Path) -> list[Row]:

@@ -255,3 +255,50 @@ def test_a_file_of_samples_is_never_written_over(plain, tmp_path, capsys):
 def test_a_setting_out_of_bounds_is_named(plain, capsys, words, message):
     assert call("sample", plain, "--prompt", "a", *words) == 2
     assert message in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------- the best of several
+
+SHORT = "[{kind: length, target: 1}]"
+BOTH = "[{kind: pattern, pattern: '[ -~]*', weight: 2}, {kind: length, target: 1}]"
+
+
+def test_the_best_of_several_is_the_one_that_its_reward_likes_best_of_what_would_be_written(plain, capsys):
+    many = ("sample", plain, "--prompt", "a", "--prompt", "bb", "--max-new-tokens", 6, "--batch-size", 3, "--json")
+    assert call(*many, "--count", 5) == 0
+    every = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert call(*many, "--best-of", 5, "--reward", BOTH) == 0
+    best = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["prompt"] for one in best] == ["a", "bb"]
+    for one in best:
+        group = [other for other in every if other["prompt_id"] == one["prompt_id"]]
+        same = next(other for other in group if other["member"] == one["member"])
+        assert one["completion"] == same["completion"]
+        texts = [other["completion"].strip() for other in group]
+        worth = [2.0 * (text.isascii() and text.isprintable()) for text in texts]
+        worth = [w + min(1, max(0, 2 - other["tokens"])) for w, other in zip(worth, group, strict=True)]
+        assert one["reward"] == max(worth)
+        assert one["mean_reward"] == pytest.approx(sum(worth) / 5)
+        assert set(one["rewards"]) == {"pattern", "length"}
+
+
+def test_the_best_of_several_is_told_beside_the_mean_of_all(plain, capsys):
+    words = ("--prompt", "a", "--max-new-tokens", 6, "--best-of", 3, "--reward", SHORT)
+    assert call("sample", plain, *words) == 0
+    assert "the best of 3 whose mean is" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--best-of", 4), "nothing says which answer is best"),
+        (("--reward", SHORT), "--best-of is missing"),
+        (("--best-of", 4, "--reward", SHORT, "--greedy"), "--greedy stands beside --best-of"),
+        (("--best-of", 4, "--reward", "[{kind: nonsense}]"), "is not a kind there is"),
+        (("--best-of", 4, "--reward", "[{kind: model, path: 'run:nobody'}]"), "is not a run that has a model"),
+        (("--best-of", 4, "--reward", "[{kind: function, path: x.py}]"), "does not exist"),
+    ],
+)
+def test_a_best_that_cannot_be_told_is_refused_before_a_model_is_read(tmp_path, plain, capsys, words, problem):
+    assert call("sample", plain, "--prompt", "a", "--workspace", tmp_path, *words) == 2
+    assert problem in capsys.readouterr().err
