@@ -41,17 +41,20 @@ class ToyDenoiser(nn.Module):
 
     def __init__(self, width: int, layers: int) -> None:
         super().__init__()
-        sizes = [2 + 2 * self.WAVES, *[width] * layers]
+        sizes = [2 + 4 * self.RIPPLES + 2 * self.WAVES, *[width] * layers]
         hidden = [part for a, b in itertools.pairwise(sizes) for part in (nn.Linear(a, b), nn.SiLU())]
         self.body = nn.Sequential(*hidden, nn.Linear(width, 2))
 
-    #: Sines and cosines that tell the network its time.
-    WAVES = 8
+    #: Sines and cosines that tell the network its time; and the place, without which it draws thin shapes slowly
+    #: (Tancik et al. 2020, arXiv:2006.10739).
+    WAVES, RIPPLES = 8, 3
 
     def forward(self, x: Tensor, log_snr: Tensor) -> Tensor:
         """x: (N, 2). log_snr: (N,). Returns (N, 2)."""
         waves = log_snr[:, None] * 2.0 ** torch.arange(-4, self.WAVES - 4, device=x.device)
-        predicted: Tensor = self.body(torch.cat([x, waves.sin(), waves.cos()], 1))
+        ripples = (x[:, :, None] * 2.0 ** torch.arange(1, self.RIPPLES + 1, device=x.device)).flatten(1)
+        known = [x, ripples.sin(), ripples.cos(), waves.sin(), waves.cos()]
+        predicted: Tensor = self.body(torch.cat(known, 1))
         return predicted
 
 
