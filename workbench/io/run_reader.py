@@ -11,6 +11,7 @@ from engine.contract.rollouts import Completion, read_completion
 from engine.contract.run_dir import RunDir, read_json
 from engine.contract.strict_yaml import YamlError, load_yaml
 from workbench.io.background import Background
+from workbench.io.lab_reader import LabReader
 from workbench.io.run_pictures import RunPictures
 
 #: A hostile or damaged file must not fill the memory.
@@ -48,6 +49,7 @@ class RunReader(QObject):
         super().__init__()
         self.run = run
         self.pictures = RunPictures(run, background)
+        self.lab = LabReader(run, background)
         self._background = background
         self._wanted: Sequence[Samples] | None = None
         self._is_reading = False
@@ -56,6 +58,7 @@ class RunReader(QObject):
     def close(self) -> None:
         self._is_closed = True
         self.pictures.close()
+        self.lab.close()
 
     def read_answers(self, samples: Sequence[Samples]) -> None:
         """Emit `answers` with the completions of these events, in their order."""

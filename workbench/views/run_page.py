@@ -7,11 +7,13 @@ from engine.contract.status import Status
 from workbench import theme
 from workbench.io.run_feed import RunFeed
 from workbench.io.run_reader import Frozen, RunReader
+from workbench.state.lab import LABS
 from workbench.state.run import RunChanges, RunState
 from workbench.theme import Theme
 from workbench.views.completions_pane import CompletionsPane
 from workbench.views.gallery_pane import GalleryPane
 from workbench.views.health_pane import HealthPane
+from workbench.views.lab_pane import LabPane
 from workbench.views.labels import column, row
 from workbench.views.metric_board import MetricBoard
 from workbench.views.preflight_view import PreflightView
@@ -20,7 +22,7 @@ from workbench.views.text_panes import FilesPane, LogPane, PresetPane
 from workbench.views.trajectory_pane import TrajectoryPane
 from workbench.views.two_way_split import TwoWaySplit
 
-TABS = ("Completions", "Trajectory", "Gallery", "Data", "Health", "Log", "Preset", "Files")
+TABS = ("Completions", "Trajectory", "Gallery", "Lab", "Data", "Health", "Log", "Preset", "Files")
 OF_PICTURES = {"Trajectory", "Gallery"}
 #: Words change more slowly than curves, so that they can be read.
 WORDS_MS = 200
@@ -44,6 +46,7 @@ class RunPage(QWidget):
         self.completions = CompletionsPane()
         self.trajectory = TrajectoryPane()
         self.gallery = GalleryPane()
+        self.lab = LabPane()
         self.data = PreflightView()
         self.health = HealthPane()
         self.log = LogPane()
@@ -75,6 +78,7 @@ class RunPage(QWidget):
         self.completions.show_run(reader)
         self.trajectory.show_run(reader.pictures)
         self.gallery.show_run(reader.pictures)
+        self.lab.show_run(reader.lab)
         self.log.show_run(feed.run.log)
         self.files.show_run(reader)
         reader.frozen.connect(self._show_frozen)
@@ -107,21 +111,21 @@ class RunPage(QWidget):
         return self._feed.status if self._feed is not None else None
 
     def set_theme(self, colours: Theme) -> None:
-        panes = (self.completions, self.trajectory, self.gallery, self.data, self.health)
+        panes = (self.completions, self.trajectory, self.gallery, self.lab, self.data, self.health)
         for part in (self.header, self.board, *panes):
             part.set_theme(colours)
         self._show_words()
 
     def close_down(self) -> None:
         self._words.stop()
-        for part in (self.log, self.board, self.trajectory, self.gallery):
+        for part in (self.log, self.board, self.trajectory, self.gallery, self.lab):
             part.close_down()
         if self._reader is not None:
             self._reader.close()
 
     def _lay_out(self) -> None:
-        of_pictures = (self.trajectory, self.gallery)
-        panes = (self.completions, *of_pictures, self.data, self.health, self.log, self.preset, self.files)
+        of_some = (self.completions, self.trajectory, self.gallery, self.lab)
+        panes = (*of_some, self.data, self.health, self.log, self.preset, self.files)
         for name, pane in zip(TABS, panes, strict=True):
             self._tabs.addTab(name)
             self._stack.addWidget(pane)
@@ -142,7 +146,7 @@ class RunPage(QWidget):
         layout = column(self.header, space=2)
         layout.addWidget(self.split, 1)
         self.setLayout(layout)
-        for name in OF_PICTURES:
+        for name in OF_PICTURES | {"Lab"}:
             self._tabs.setTabVisible(TABS.index(name), False)
 
     def _show_tab_at(self, index: int) -> None:
@@ -162,10 +166,11 @@ class RunPage(QWidget):
             self._words.start()
 
     def _arrange_for(self, state: RunState) -> None:
-        """Curves over what the run wrote; where it draws pictures, beside them, as those want the room."""
+        """Curves over what the run wrote; where it draws, beside that, as it wants the room; of a proof, none."""
         if not state.method:
             return  # not read yet
-        self.board.setVisible(not state.is_pictured or (bool(state.series) and not state.is_drawing_only))
+        shows_curves = not state.is_pictured or (bool(state.series) and not state.is_drawing_only)
+        self.board.setVisible(state.method != "sampler_proof" and shows_curves)
         self.header.show_smoothing(not self.board.isHidden())
         shown = self._tabs_for(state)
         if shown == {name: self.has_tab(name) for name in shown}:
@@ -174,21 +179,24 @@ class RunPage(QWidget):
             self._tabs.setTabVisible(TABS.index(name), True)
         if not shown.get(self.tab, True):
             self._has_chosen_tab = False
-            self._tabs.setCurrentIndex(TABS.index("Gallery" if state.is_pictured else "Completions"))
+            first = next(name for name in ("Lab", "Gallery", "Completions") if shown[name])
+            self._tabs.setCurrentIndex(TABS.index(first))
         for name in [name for name, is_shown in shown.items() if not is_shown]:
             self._tabs.setTabVisible(TABS.index(name), False)
         self._tabs.updateGeometry()
-        self.split.set_beside(state.is_pictured)
+        self.split.set_beside(not shown["Completions"])
 
     def _tabs_for(self, state: RunState) -> dict[str, bool]:
         """Which of the tabs there are that not every run has."""
         has_film = state.is_drawing_only or (state.is_pictured and not self.trajectory.is_empty)
-        has_data = not state.is_pictured or state.preflight is not None
+        is_lab = state.method in LABS
+        is_of_texts = not is_lab and not state.is_pictured
         return {
-            "Completions": not state.is_pictured,
+            "Completions": is_of_texts,
             "Trajectory": has_film,
-            "Gallery": state.is_pictured,
-            "Data": has_data,
+            "Gallery": state.is_pictured and not is_lab,
+            "Lab": is_lab,
+            "Data": is_of_texts or state.preflight is not None,
         }
 
     def _tab_clicked(self, at: int) -> None:
@@ -208,6 +216,8 @@ class RunPage(QWidget):
         if state.is_pictured:
             self.gallery.show_images(state.images)
             self.trajectory.show_alive(status is not None and status.is_alive)
+        if state.method in LABS:
+            self.lab.show_method(state.method)
         if status is not None:
             self.header.show_state(state, status, self._parents)
         elif not self._feed.has_caught_up:
