@@ -18,7 +18,7 @@ def ddim(predict: Predict, schedule: Schedule, x: Tensor, steps: int, eta: float
     for step, (t, a_t, a_s) in enumerate(ddim_strides(schedule, steps), 1):
         eps = predict(x, asked(t, x))
         x0 = _clipped(to_x0(x, eps, a_t), schedule)  # eq. 9; eps is left as it is, as in diffusers
-        std = ddim_std(a_t, a_s, eta).item()  # eq. 16
+        std = float(ddim_std(a_t, a_s, eta))  # eq. 16
         x = ddim_mean(x0, eps, a_s, std)  # eq. 12
         if std > 0:
             x = x + std * draw(x)

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from engine.diffusion.prediction import over, to_x0
+from engine.diffusion.prediction import Number, exact, over, root, to_x0
 
 
 class Law(NamedTuple):
@@ -23,26 +23,28 @@ class NoDensity(ValueError):  # noqa: N818 - reads as what it is
     """A step that draws nothing has no density."""
 
 
-def ddim_std(a_t: Tensor | float, a_s: Tensor | float, eta: float) -> Tensor:
-    """DDIM, Song et al. 2021 (arXiv:2010.02502), eq. 16: sigma of a step from a_t to a_s. Float64, shape of a_t."""
-    a_t, a_s = torch.as_tensor(a_t, dtype=torch.float64), torch.as_tensor(a_s, dtype=torch.float64)
-    return eta * ((1 - a_s) / (1 - a_t) * (1 - a_t / a_s)).clamp(min=0).sqrt()
+def ddim_std(a_t: Number, a_s: Number, eta: float) -> Number:
+    """DDIM, Song et al. 2021 (arXiv:2010.02502), eq. 16: sigma of a step from a_t to a_s. Of tensors, float64."""
+    a_t, a_s = exact(a_t), exact(a_s)
+    std: Number = eta * root((1 - a_s) / (1 - a_t) * (1 - a_t / a_s))
+    return std
 
 
-def ddim_mean(x0: Tensor, eps: Tensor, a_s: Tensor | float, std: Tensor | float) -> Tensor:
+def ddim_mean(x0: Tensor, eps: Tensor, a_s: Number, std: Number) -> Tensor:
     """DDIM, eq. 12 without its noise: x0 as predicted, and the direction back to x_t."""
-    a_s, std = torch.as_tensor(a_s, dtype=torch.float64), torch.as_tensor(std, dtype=torch.float64)
-    return over(a_s.sqrt(), x0) * x0 + over((1 - a_s - std**2).clamp(min=0).sqrt(), x0) * eps
+    a_s, std = exact(a_s), exact(std)
+    return over(root(a_s), x0) * x0 + over(root(1 - a_s - std**2), x0) * eps
 
 
-def ddim_law(x: Tensor, eps: Tensor, a_t: Tensor | float, a_s: Tensor | float, eta: float) -> Law:
+def ddim_law(x: Tensor, eps: Tensor, a_t: Number, a_s: Number, eta: float) -> Law:
     """The law of x_s given x_t: DDIM, eq. 12. eta 1 is DDPM's step, eta 0 draws nothing.
 
     x, eps: (N, ...). a_t, a_s: alpha-bar before and after, a number or (N,). Nothing is clipped: a clipped mean has no
     gradient where it matters, and the law of what was sampled must be the law of what is trained.
     """
     std = ddim_std(a_t, a_s, eta)
-    return Law(ddim_mean(to_x0(x, eps, a_t), eps, a_s, std), std.to(x.device).expand(len(x)))
+    spread = torch.as_tensor(std, dtype=torch.float64, device=x.device)
+    return Law(ddim_mean(to_x0(x, eps, a_t), eps, a_s, std), spread.expand(len(x)))
 
 
 def log_prob(law: Law, x_next: Tensor, reduce: Literal["sum", "mean"] = "sum") -> Tensor:

@@ -164,6 +164,8 @@ def predictor(model: ImageModel, condition: Tensor | None) -> Predict:
 
     def predict(x: Tensor, t: Tensor) -> Tensor:
         output = model.output(model.network, x, t, condition)
+        if schedule.prediction == "epsilon":
+            return output
         return to_eps(x, output, alpha_bar(schedule, t), schedule.prediction)
 
     return predict

@@ -62,7 +62,7 @@ def test_a_step_without_noise_has_no_density_and_says_what_to_do(a_s: float, eta
 
 
 def test_eta_scales_the_noise_of_a_step() -> None:
-    assert ddim_std(0.36, 0.64, 0.5).item() == pytest.approx(0.5 * ddim_std(0.36, 0.64, 1.0).item())
+    assert ddim_std(0.36, 0.64, 0.5) == pytest.approx(0.5 * ddim_std(0.36, 0.64, 1.0))
 
 
 def test_the_gradient_of_a_log_probability_reaches_the_network() -> None:
