@@ -2,9 +2,12 @@
 
 import yaml
 
+from engine.contract.drawing_settings import Among
 from engine.contract.events import Image
+from engine.contract.image_presets import DiffusionSamplePreset
 from engine.contract.image_record import ImageRecord, Picture
 from engine.contract.image_tools import Told
+from engine.contract.preset import read_draft
 from workbench.state import picture_preset
 from workbench.state.gallery import MOST_IN_A_GRID, Gallery, details
 
@@ -100,13 +103,13 @@ def test_details_say_all_of_the_record_a_line_each():
 
 def test_the_preset_of_a_picture_asks_for_the_same_noise_among_as_many():
     told = record(seed=7, index=5, label=3, guidance=2.5, eta=0.5, rows=16, place=5)
-    preset = yaml.safe_load(picture_preset.drawn_again(told))
-    assert preset["method"] == "diffusion_sample"
-    assert preset["model"] == {"path": "assets:digits-denoiser", "dtype": "float32"}
-    assert preset["diffusion_sample"] == {
-        "sampler": "ddim", "steps": 20, "eta": 0.5, "guidance": 2.5, "classes": [3], "seeds": [7], "first": 5,
-        "width": 8, "height": 8, "count": 1, "among": {"rows": 16, "place": 5},
-    }  # fmt: skip
+    preset = read_draft(picture_preset.drawn_again(told)).preset
+    assert isinstance(preset, DiffusionSamplePreset)
+    section = preset.diffusion_sample
+    assert (preset.model.path, preset.model.dtype) == ("assets:digits-denoiser", "float32")
+    assert (section.sampler, section.steps, section.eta, section.guidance) == ("ddim", 20, 0.5, 2.5)
+    assert (section.classes, section.seeds, section.first, section.count) == ([3], [7], 5, 1)
+    assert section.among == Among(rows=16, place=5)
     assert "among" not in yaml.safe_load(picture_preset.with_its_seed(told))["diffusion_sample"]
 
 

@@ -9,13 +9,16 @@ from PySide6.QtCore import QObject, Signal
 from engine.contract.image_record import ImageRecord, read_picture
 from engine.contract.png_text import PngError
 from engine.contract.run_dir import RunDir
-from engine.contract.trajectory import TrajectoryError, list_trajectories, open_trajectory
+from engine.contract.trajectory import About, TrajectoryError, list_trajectories, open_trajectory
 from workbench.io.background import Background
 from workbench.io.picture_store import PictureStore
 from workbench.io.track_reader import TrackReader
+from workbench.state.gallery import worded
 
 #: Records read in one go: parsing holds Python's lock, and the window is to draw in between.
 RECORDS_A_GO = 32
+#: What a trajectory's own title has.
+SAID_ALREADY = ("sampler", "steps", "eta")
 
 
 class RunPictures(QObject):
@@ -83,20 +86,27 @@ def place_of(run: RunDir, path: str) -> Path | None:
 
 
 def _titled(run: Path) -> dict[Path, str]:
-    """What each trajectory says it is; with its folder's name, where two say the same or one says nothing."""
-    said = {folder: _title(folder) for folder in list_trajectories(run)}
-    counts = Counter(said.values())
-    return {
-        folder: title if title and counts[title] == 1 else "  ".join(part for part in (title, folder.name) if part)
-        for folder, title in said.items()
-    }
+    """What each trajectory says it is; with its place in the grid, where two say the same."""
+    abouts = {folder: _about(folder) for folder in list_trajectories(run)}
+    counts = Counter(about.what for about in abouts.values() if about is not None)
+    return {folder: _title(run, folder, about, counts) for folder, about in abouts.items()}
 
 
-def _title(folder: Path) -> str:
+def _about(folder: Path) -> About | None:
     try:
-        return open_trajectory(folder).about.what
+        return open_trajectory(folder).about
     except TrajectoryError:
-        return ""
+        return None
+
+
+def _title(run: Path, folder: Path, about: About | None, counts: Counter[str]) -> str:
+    """Of one among several alike: what its first picture says of its cell, its folder's name until that is there."""
+    if about is None or counts[about.what] == 1:
+        return about.what if about is not None else folder.name
+    record = _record(run, about.images[0]) if about.images else None
+    cell = record.cell if record is not None else {}
+    words = [worded(name, value) for name, value in cell.items() if name not in SAID_ALREADY]
+    return "  ".join([about.what, *words]) if words else f"{about.what}  {folder.name}"
 
 
 def _record(folder: Path, path: str) -> ImageRecord | None:

@@ -49,7 +49,7 @@ class StepPanes(QWidget):
     def show_words(self, name: str, figures: tuple[str, str]) -> None:
         """name: of the trajectory, where two are on show. figures: of x_t and of x0."""
         for at, what in enumerate((NOISY, PREDICTED)):
-            self._names[at].set_full_text(f"{name}   {what}" if name else what)
+            self._names[at].set_full_text(f"{name}   {what.partition(',')[0]}" if name else what)
             self._figures[at].setText(figures[at])
 
     def set_view(self, view: View) -> None:

@@ -208,13 +208,21 @@ class TrajectoryPane(QWidget):
         if folders and (folders, names) == (self._folders, self._titles):
             return
         fresh = [at for at, folder in enumerate(folders) if folder not in self._folders]
-        was = self._which.currentText()
+        kept = [self._chosen(lane) for lane in range(2)]
         self._folders, self._titles = folders, names
         offer(self._which, names)
         offer(self._beside, [BESIDE_NONE, *names] if len(names) > 1 else [])
-        if folders and self._which.currentText() != was:
+        for box, folder, first in ((self._which, kept[0], 0), (self._beside, kept[1], 1)):
+            if folder in folders:  # under another name, maybe: a picture says more once it is there
+                box.setCurrentIndex(folders.index(folder) + first)
+        if folders and self._chosen(0) != kept[0]:
             self._open(0)
         self._follow_newest(fresh)
+
+    def _chosen(self, lane: int) -> Path | None:
+        """The trajectory that is chosen for a lane."""
+        at = self._which.currentIndex() if lane == 0 else self._beside.currentIndex() - 1
+        return self._folders[at] if 0 <= at < len(self._folders) else None
 
     def _follow_newest(self, fresh: Sequence[int]) -> None:
         """Show what is being drawn now, unless somebody chose what to see. fresh: places of trajectories."""
@@ -233,8 +241,7 @@ class TrajectoryPane(QWidget):
         tracks = self._tracks()
         if tracks is None:
             return
-        at = self._which.currentIndex() if lane == 0 else self._beside.currentIndex() - 1
-        folder = self._folders[at] if 0 <= at < len(self._folders) else None
+        folder = self._chosen(lane)
         self._shown[lane] = None
         self.lanes[lane].show_step(None)
         self.lanes[lane].setVisible(lane == 0 or folder is not None)
