@@ -65,7 +65,7 @@ def toy_diffusion(preset: ToyDiffusionPreset, bench: ImageBench[ToyModel]) -> Me
 
     @torch.no_grad()
     def measure(step: int) -> dict[str, float]:
-        if not (step == 1 or is_due(step, training.eval_every, training.steps)):
+        if not is_due(step, training.eval_every, training.steps):
             return {}
         apart = show.keep(step, model)
         return {"eval_loss": float(loss(points(HELD_OUT, 4096))[0]), "eval_energy_distance": apart}

@@ -35,7 +35,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
 def test_every_evaluation_leaves_a_record_of_particles_and_field(finished: RunDir) -> None:
     about = read_toy(finished.path)
     assert about is not None
-    assert steps_in(finished.path, about) == [1, 3, 6]
+    assert steps_in(finished.path, about) == [0, 3, 6]
     assert about.times[0] == pytest.approx(1.0, abs=1e-3)  # from noise to the data
     assert len(about.times) == 6
     seen = [read_moment(finished.path, about, record, 0) for record in (0, 2)]

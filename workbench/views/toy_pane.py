@@ -13,7 +13,7 @@ from workbench.views.plane_canvas import PlaneCanvas
 
 #: A moment is on show so long while it plays.
 PLAY_MS = 120
-WAITING = "Waiting for the first look at the particles, after the first step."
+WAITING = "Waiting for the first look at the particles."
 
 
 class ToyPane(QWidget):
