@@ -20,7 +20,7 @@ from workbench.views.preflight_view import PreflightView
 from workbench.views.run_header import RunHeader
 from workbench.views.text_panes import FilesPane, LogPane, PresetPane
 from workbench.views.trajectory_pane import TrajectoryPane
-from workbench.views.two_way_split import TwoWaySplit
+from workbench.views.two_way_split import UNDER, TwoWaySplit
 
 TABS = ("Completions", "Trajectory", "Gallery", "Lab", "Data", "Health", "Log", "Preset", "Files")
 OF_PICTURES = {"Trajectory", "Gallery"}
@@ -147,6 +147,7 @@ class RunPage(QWidget):
         self.split.addWidget(lower)
         self.split.setStretchFactor(0, 2)
         self.split.setStretchFactor(1, 1)
+        self.split.setSizes(UNDER)
         layout = column(self.header, space=2)
         layout.addWidget(self.split, 1)
         self.setLayout(layout)
