@@ -202,6 +202,7 @@ CATALOGUE: dict[str, Metric] = {
     ),
     "eval_teacher/forward_kl": Metric("Held-out KL from teacher", "nats a token", "down"),
     "eval_teacher/agreement": Metric("Held-out agreement", "", "up"),
+    "eval_teacher/entropy": Metric("Teacher's held-out entropy", "nats"),
     "eval_log_odds_ratio": Metric("Held-out log-sigmoid of the log odds ratio", "", "up", "", ORPO),
     "eval_log_odds_chosen": Metric("Held-out log odds ratio", "", "up", "", ORPO),
     "eval_accuracy": Metric("Held-out pairs in order", "", "up", "share of data.eval's pairs", OUYANG),
