@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from pydantic import BaseModel
+
 from engine.contract import composed_settings, faults, online_settings, settings
 from engine.contract.faults import Fault
 from engine.contract.metrics import describe
@@ -100,7 +102,7 @@ def of_dpo(own: settings.Dpo, training: settings.Training) -> list[Fault]:
     return found
 
 
-def of_rewards(rewards: Sequence[online_settings.Reward]) -> list[Fault]:
+def of_rewards(rewards: Sequence[BaseModel]) -> list[Fault]:
     """Faults of a function that nobody has said yes to."""
     return [
         Fault(

@@ -3,6 +3,7 @@
 from engine.contract import drawing_plan, image_settings
 from engine.contract.faults import Fault
 from engine.contract.image_presets import DiffusionSamplePreset, ImagePreset
+from engine.contract.tuning_presets import TuningPreset, of_tuning
 
 
 def of_images(preset: ImagePreset) -> list[Fault]:
@@ -19,6 +20,8 @@ def of_images(preset: ImagePreset) -> list[Fault]:
         found.append(Fault(("data", "eval_share"), str(data.eval_share), "stands beside data.eval", remedy))
     if isinstance(preset, DiffusionSamplePreset):
         found += drawing_plan.faults(preset.diffusion_sample) + of_drawing(preset.model)
+    if isinstance(preset, TuningPreset):
+        found += of_tuning(preset)
     return found
 
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from engine.contract import image_settings, sampler_settings, settings
 from engine.contract.drawing_settings import DiffusionSample
 from engine.contract.settings import NAME, SEED, STRICT, setting
+from engine.contract.tuning_presets import TUNING_PRESETS, TuningPreset
 
 
 class DenoiserPreset(BaseModel, **STRICT):
@@ -71,7 +72,13 @@ class DiffusionSamplePreset(BaseModel, **STRICT):
 
 
 ImagePreset = (
-    DenoiserPreset | VaePreset | ImageClassifierPreset | SamplerProofPreset | ToyDiffusionPreset | DiffusionSamplePreset
+    DenoiserPreset
+    | VaePreset
+    | ImageClassifierPreset
+    | SamplerProofPreset
+    | ToyDiffusionPreset
+    | DiffusionSamplePreset
+    | TuningPreset
 )
 
 #: The class behind each value of `method:`.
@@ -82,4 +89,5 @@ IMAGE_PRESETS: dict[str, type[ImagePreset]] = {
     "vae": VaePreset,
     "image_classifier": ImageClassifierPreset,
     "diffusion_sample": DiffusionSamplePreset,
+    **TUNING_PRESETS,
 }

@@ -38,6 +38,14 @@ class Network(BaseModel, **STRICT):
     beta_end: float = setting(0.02, "noise of the last step; the cosine has its own", gt=0, lt=1)
 
 
+class Lora(BaseModel, **STRICT):
+    """Matrices beside the weights (LoRA, arXiv:2106.09685), for methods that tune; what is saved has them merged."""
+
+    rank: int = setting(8, "rank of the added matrices", ge=1, le=1024)
+    alpha: int = setting(16, "scale of the added matrices; they count alpha / rank", ge=1)
+    targets: Literal["attention", "all"] = setting("attention", "layers that get one: those of attention, or all")
+
+
 class ImageModel(BaseModel, **STRICT):
     path: str = setting(
         help="diffusers folder, hub id, run directory, run:<name>, assets:<name> for what ships, or scratch",
@@ -47,6 +55,9 @@ class ImageModel(BaseModel, **STRICT):
     scratch: Network | None = setting(None, "the network to build", needs="path=scratch")
     vae: str | None = setting(
         None, "work in the latents of this VAE, given as `path` is; empty = pixels, or the model's own VAE"
+    )
+    adapter: Lora | None = setting(
+        None, "train a small addition instead of all weights; for methods that tune", main=True
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = DTYPE
     device: str = DEVICE

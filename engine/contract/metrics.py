@@ -3,7 +3,7 @@
 Any float may be reported under any name; one that is not here is shown under itself. Names are TRL's where TRL has one.
 """
 
-from engine.contract import image_metrics
+from engine.contract import image_metrics, tuning_metrics
 from engine.contract.metric import Direction, Metric
 
 SCHULMAN_KL = "Schulman 2020, Approximating KL Divergence, k3"
@@ -22,6 +22,7 @@ GKD = "Agarwal et al. 2023, arXiv:2306.13649"
 
 CATALOGUE: dict[str, Metric] = {
     **image_metrics.CATALOGUE,
+    **tuning_metrics.CATALOGUE,
     "loss": Metric("Loss", "", "down", "what the optimiser lowers"),
     "grad_norm": Metric("Gradient norm", "", "none", "length of the gradient before clipping"),
     "skipped_updates": Metric("Skipped updates", "", "down", "updates left out so far: loss or gradient was no number"),
@@ -238,6 +239,7 @@ _OF_EVALUATE: dict[str, Metric] = {
 
 _FIRST = {
     **image_metrics.FIRST,
+    **tuning_metrics.FIRST,
     "sft": ["loss", "mean_token_accuracy", "entropy", "grad_norm", "learning_rate", "tokens_per_second"],
     "reward_model": ["accuracy", "margin", "loss", "mean_reward", "grad_norm", "learning_rate"],
     "dpo": ["rewards/accuracies", "rewards/margins", "loss", "logps/chosen", "logps/rejected", "grad_norm"],
@@ -275,6 +277,7 @@ _OF_PAIRS = [
 ]
 _THEN = {
     **image_metrics.THEN,
+    **tuning_metrics.THEN,
     "sft": ["eval_loss", "sampled_accuracy"],
     "reward_model": [
         *("eval_accuracy", "eval_loss", "eval_auc", "eval_calibration_error", "eval_margin", "eval_reward_std"),
@@ -322,6 +325,7 @@ HEADLINE = {
     "sampler_proof": "proof/worst_z",
     "toy_diffusion": "loss",
     **image_metrics.HEADLINE,
+    **tuning_metrics.HEADLINE,
     "sft": "loss",
     "reward_model": "accuracy",
     "dpo": "rewards/accuracies",
@@ -354,6 +358,8 @@ def describe(name: str) -> Metric:
     """What is known of a metric; a reward part and an unknown name get a readable title."""
     if name in CATALOGUE:
         return CATALOGUE[name]
+    if (found := tuning_metrics.of_steps(name)) is not None:
+        return found
     parts = name.split("/")
     if len(parts) == 3 and parts[0] == "rewards":
         statistic, direction, meaning = _OF_A_PART.get(

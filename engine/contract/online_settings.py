@@ -96,7 +96,8 @@ class OwnFunction(BaseModel, **STRICT):
     kind: Literal["function"]
     weight: float = setting(1.0, "share in the sum")
     path: str = setting(
-        help="Python file with a function f(prompts, completions, **columns) -> list of numbers, as TRL takes it",
+        help="Python file with a function f(prompts, completions, **columns) -> list of numbers, as TRL takes it; for"
+        " images f(prompts, images)",
         main=True,
         min_length=1,
     )

@@ -10,6 +10,10 @@ They are apart so that a run of text does not load diffusers.
 | vae | Kingma & Welling 2014, arXiv:1312.6114, eq. 10 | scaled by 2 s^2 a pixel, so that the error weighs 1 |
 | image_classifier | | cross-entropy |
 | diffusion_sample | it draws; samplers have their papers, guidance is Ho & Salimans 2022, arXiv:2207.12598 | none |
+| diffusion_dpo | Wallace et al. 2023, arXiv:2311.12908, eq. 14 | means over pixels, unweighted, as their code |
+| diffusion_grpo | Black et al. 2023, arXiv:2305.13301; groups of arXiv:2505.05470 | true ratio; exact KL of each step |
+| diffusion_nft | Zheng et al. 2025, arXiv:2509.16117 | errors of noise in place of velocity, unweighted |
+| draft | Clark et al. 2023, arXiv:2309.17400, algorithm 1 | the pull, if any, is on predictions |
 """
 
 from collections.abc import Callable
@@ -21,8 +25,13 @@ from engine.diffusion.classifier import open_classifier_to_train
 from engine.diffusion.networks import open_image_model
 from engine.diffusion.studio import diffusion_sample
 from engine.diffusion.toy import open_toy
+from engine.diffusion.tuned import open_to_tune
 from engine.loop import Method
 from engine.methods.denoiser import denoiser
+from engine.methods.diffusion_dpo import diffusion_dpo
+from engine.methods.diffusion_grpo import diffusion_grpo
+from engine.methods.diffusion_nft import diffusion_nft
+from engine.methods.draft import draft
 from engine.methods.image_classifier import image_classifier
 from engine.methods.sampler_proof import sampler_proof
 from engine.methods.toy_diffusion import toy_diffusion
@@ -48,4 +57,8 @@ IMAGE_METHODS: dict[str, ImageMethod] = {
     "vae": ImageMethod(vae, open_vae_to_train),
     "image_classifier": ImageMethod(image_classifier, open_classifier_to_train),
     "diffusion_sample": ImageMethod(diffusion_sample, open=None),
+    "diffusion_dpo": ImageMethod(diffusion_dpo, open_to_tune),
+    "diffusion_grpo": ImageMethod(diffusion_grpo, open_to_tune),
+    "diffusion_nft": ImageMethod(diffusion_nft, open_to_tune),
+    "draft": ImageMethod(draft, open_to_tune),
 }

@@ -17,7 +17,7 @@ from engine.contract.labels_use import SCHEME
 from engine.contract.preset import Draft
 from engine.contract.run_dir import RunDir, is_run_dir
 from engine.labelling.frozen import LabelsError, learned
-from engine.starting import estimates
+from engine.starting import estimates, tuning_preflight
 from engine.starting.preflight import LEAST_FREE, Counted, Survey, device_faults, disk_faults, section_of
 from engine.starting.resolution import Places, changed, resolve_image_model, resolve_named, resolve_source
 
@@ -44,6 +44,7 @@ def survey(draft: Draft, where: Places, target: Path) -> Survey:
     drawing = section_of(draft.data.get("diffusion_sample"), DiffusionSample)
     if drawing is not None:
         sections["diffusion_sample"] = _drawing(drawing, where, faults)
+    sections |= tuning_preflight.sections(draft, sections, where, faults)
     training = section_of(draft.data.get("training", {}), settings.Training)
     size = _weight_bytes(model)
     writes = LEAST_FREE + (0 if training is None else (training.keep_checkpoints + 1) * 4 * size)
