@@ -56,4 +56,4 @@ THEN = {
     "vae": ["eval_latent_kl"],
     "image_classifier": [],
 }
-HEADLINE = {"denoiser": "loss", "vae": "loss", "image_classifier": "class_accuracy"}
+HEADLINE = {"diffusion_sample": "images/drawn", "denoiser": "loss", "vae": "loss", "image_classifier": "class_accuracy"}

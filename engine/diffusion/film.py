@@ -1,8 +1,8 @@
 """Keeps how pictures come out of noise while they are drawn, and costs the drawing next to nothing.
 
 Steps are gathered and turned into bytes together, at most twenty times a second; what a window shows is then at most a
-frame old, and a scrubber still has every step. Where even that would cost more than the sampler can spare, steps are
-left out.
+frame old, and a scrubber still has every step. Where even that would cost more than the sampler can spare, they wait
+and are written together.
 """
 
 import math
@@ -21,6 +21,8 @@ from engine.diffusion.stepping import Moment
 FRAME_SECONDS = 1 / 20
 #: Share of the sampler's time that may go into this.
 SHARE = 0.04
+#: Steps that wait at most; of more every other one is let go.
+MOST_WAITING = 1024
 #: Larger pictures are kept smaller: it is a look at how they form, and the pictures themselves are whole.
 LARGEST_SIDE = 128
 #: Bytes of a trajectory; of samplers with very many steps some are left out, evenly.
@@ -52,8 +54,9 @@ class Film:
 
     def _write(self, *, is_last: bool) -> None:
         if not is_last and self._spent > SHARE * (time.perf_counter() - self._started):
-            self._waiting = self._waiting[-1:]  # the time these would take is not there
-            return
+            if len(self._waiting) > MOST_WAITING:
+                self._waiting = self._waiting[::2]
+            return  # many steps together cost little more than one: they wait until there is time
         self._writer.append(frames_of(self._waiting, self._look))
         self._waiting = []
         self._written = time.perf_counter()

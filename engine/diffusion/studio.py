@@ -16,6 +16,7 @@ from engine.contract import drawing_plan, events
 from engine.contract.drawing_plan import Batch, How, Shot
 from engine.contract.image_presets import DiffusionSamplePreset
 from engine.contract.image_record import ImageRecord
+from engine.contract.image_settings import ASSETS
 from engine.contract.run_dir import RunDir
 from engine.contract.trajectory import About
 from engine.diffusion.bench import ImageBench
@@ -30,6 +31,8 @@ from engine.models import choose_dtype
 from engine.reporting import Reporter
 from engine.work import Work
 
+#: Where the models lie that ship with the application, which `assets:<name>` means.
+SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "diffusion"
 #: Trajectories of one run at most: a grid of a thousand settings would keep more than anybody looks at.
 MOST_FILMS = 64
 #: How often a batch that takes long tells how far it is.
@@ -132,7 +135,7 @@ class Studio:
     def _record(self, opened: Open, how: How, shot: Shot, pixels: Tensor, *, rows: int, place: int) -> ImageRecord:
         asked = asked_of(opened.painter, how, [shot])
         return ImageRecord(
-            model=opened.path,
+            model=named(opened.path),
             fingerprint=opened.weights,
             sampler=how.sampler,
             steps=how.steps,
@@ -180,7 +183,7 @@ class Studio:
             width=width,
             height=height,
             seeds=tuple(shot.seed for shot in shots),
-            model=opened.path,
+            model=named(opened.path),
             images=tuple(self._file(shot).relative_to(self.run.path).as_posix() for shot in shots),
             is_latent=opened.painter.is_latent,
         )
@@ -236,6 +239,12 @@ class Watch:
             self.film.watch(moment)
         self.breathe()
         self.tell(moment)
+
+
+def named(path: str) -> str:
+    """A model's path as pictures say it: what ships by its name, which is the same on every machine."""
+    here = Path(path)
+    return f"{ASSETS}{here.name}" if here.parent == SHIPPED else path
 
 
 def advice(how: How, dtype: torch.dtype) -> str:
