@@ -11,7 +11,7 @@ from engine.contract.online_settings import OwnFunction
 from engine.contract.preset import Draft
 from engine.contract.tuning_presets import DiffusionDpoPreset, TuningPreset
 from engine.starting import own_code
-from engine.starting.resolution import Places, changed, resolve_code, resolve_named, resolve_source
+from engine.starting.resolution import Places, changed, resolve_file, resolve_named, resolve_source
 
 
 def sections(draft: Draft, known: dict[str, Any], where: Places, faults: list[Fault]) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def _rewards(
 
 
 def _code(part: OwnFunction, key: Key, where: Places, faults: list[Fault]) -> OwnFunction:
-    resolved = resolve_code(part.path, where, (*key, "path"))
+    resolved = resolve_file(part.path, where, (*key, "path"))
     if isinstance(resolved, Fault):
         faults.append(resolved)
         return part
