@@ -31,16 +31,21 @@ def lines(report: Report) -> Iterator[Text]:
         yield Text(f"{clean(row.place)}{head}", "bold")
         for text in row.texts:
             yield _text(text)
+    if not report.of_images:
+        yield from _of_texts(report)
+    if report.measured is not None:
+        yield from (Text(line) for line in _measured(report.measured))
+    yield Text(f"disk        up to {estimates.megabytes(report.writes_bytes)}")
+    yield from map(_finding, report.findings)
+
+
+def _of_texts(report: Report) -> Iterator[Text]:
     yield Text()
     share = report.counted_tokens / report.tokens if report.tokens else 0.0
     what = f"{report.items:,} of {report.rows:,} rows looked at, {report.tokens:,} tokens"
     counts = f"{share:.0%} of them count in the loss" if report.by_token else "each text counts as a whole"
     yield Text(f"learned     {what}, {counts}")
     yield Text(f"lengths     {_lengths(report.lengths)}")
-    if report.measured is not None:
-        yield from (Text(line) for line in _measured(report.measured))
-    yield Text(f"disk        up to {estimates.megabytes(report.writes_bytes)}")
-    yield from map(_finding, report.findings)
 
 
 def _text(text: SeenText) -> Text:

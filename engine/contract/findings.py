@@ -86,7 +86,7 @@ class Report(BaseModel, **FROZEN):
 
     also_held_out: held-out rows that are also learned from. tokens, counted_tokens: of all items. by_token: whether
     tokens count one by one; else a text counts as a whole.
-    writes_bytes: what the run will write, at most.
+    writes_bytes: what the run will write, at most. of_images: there are no texts; the findings say what there is.
     """
 
     rows: int
@@ -104,6 +104,7 @@ class Report(BaseModel, **FROZEN):
     findings: list[Finding]
     measured: Measured | None = None
     writes_bytes: int = 0
+    of_images: bool = False
 
     @property
     def errors(self) -> list[Finding]:

@@ -64,10 +64,10 @@ def images_for(
     return train, held_out
 
 
-def refuse_strangers(images: Images | None, classes: int) -> None:
-    """Raises ImageDataError if an image is of a class that the network does not know."""
+def refuse_strangers(images: Images | None, classes: int | None) -> None:
+    """Raises ImageDataError if an image is of a class that the network does not know. classes: None if it asks none."""
     most = -1 if images is None else int(images.labels.max())
-    if most >= classes:
+    if classes is not None and most >= classes:
         raise ImageDataError(f"model.scratch.classes: {classes}, and the images have {most + 1}; use {most + 1}")
 
 

@@ -109,9 +109,9 @@ class ImageModel:
         decoded: Tensor = self.vae.decode(x / float(self.vae.config.scaling_factor)).sample
         return decoded
 
-    def follow(self) -> None:
-        """Take the weights of one more step into the average, if one is kept."""
-        if self.average is not None:
+    def follow(self, step: int) -> None:
+        """Take the weights after `step`, 0 before the first, into the average, if one is kept."""
+        if self.average is not None and step:
             self.average.follow(self.unet)
 
     def memory(self) -> dict[str, float]:

@@ -12,7 +12,7 @@ from engine.diffusion.bench import ImageBench, parts_of
 from engine.diffusion.drawing import Drawing
 from engine.diffusion.images import Images, images_for, refuse_strangers
 from engine.diffusion.losses import min_snr_weight, quarter_of, squared_error
-from engine.diffusion.networks import ImageModel
+from engine.diffusion.networks import ImageModel, ImageModelError
 from engine.diffusion.noising import Noised, Noising
 from engine.loop import Method, Update
 from engine.methods.bench import is_due
@@ -27,9 +27,10 @@ MEASURED_AT_ONCE = 256
 def denoiser(preset: DenoiserPreset, bench: ImageBench[ImageModel]) -> Method:
     """Ho et al. 2020 (arXiv:2006.11239), L_simple, eq. 14. Raises ImageDataError if there is nothing to learn from."""
     model, training, own = bench.model, preset.training, preset.denoiser
+    _refuse_text(preset, model)
     train, held_out = images_for(bench, preset.data, model.pixels, seed=preset.seed)
-    for images in (train, held_out) if model.condition == "class" else ():
-        refuse_strangers(images, model.classes)
+    for images in (train, held_out):
+        refuse_strangers(images, model.classes or None)
     if own.average:
         model.average = Average(model.network, decay=own.average)
     noising, schedule = Noising(model, preset.seed), model.noise_schedule
@@ -58,7 +59,7 @@ def denoiser(preset: DenoiserPreset, bench: ImageBench[ImageModel]) -> Method:
         return weighed.sum() / batch.images, dict(quarters)
 
     def measure(step: int) -> dict[str, float]:
-        model.follow()
+        model.follow(step)
         with torch.no_grad(), model.averaged():
             found = drawing.after(step)
             if held_out is not None and is_due(step, training.eval_every, training.steps):
@@ -75,6 +76,13 @@ def denoiser(preset: DenoiserPreset, bench: ImageBench[ImageModel]) -> Method:
         return {"eval_loss": float(error.mean()), **means}
 
     return Method(batches, loss, measure, memory=model.memory, recall=model.recall)
+
+
+def _refuse_text(preset: DenoiserPreset, model: ImageModel) -> None:
+    """Raises ImageModelError for a model whose condition is text."""
+    if model.condition == "text":
+        asked = f"{preset.model.path} is asked by text, and denoiser learns with classes or without a condition"
+        raise ImageModelError(f"{asked}\ntune such a model by diffusion_dpo or its kin, or name another")
 
 
 def by_noise(error: Tensor, t: Tensor, timesteps: int) -> dict[str, Mean]:

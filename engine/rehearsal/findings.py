@@ -1,6 +1,11 @@
-"""What keeps a run from starting, of all that was found out about it."""
+"""What pre-flights of text and of images share: sizes, and what keeps a run from starting."""
 
 from engine.contract.findings import Report
+
+#: What a run writes beside its checkpoints, whatever the model: events, log, answers.
+RECORDS = 64 * 1024 * 1024
+#: A saved weight takes this much, and so does each of the two numbers that AdamW keeps beside it.
+FLOAT32 = 4
 
 
 class Refused(ValueError):  # noqa: N818 - what happened

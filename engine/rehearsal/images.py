@@ -10,6 +10,7 @@ from engine.contract.findings import Finding, Lengths, Measured, Report
 from engine.contract.preset import training_of
 from engine.image_assembly import ImageParts
 from engine.loop import Method, Update
+from engine.rehearsal.findings import FLOAT32, RECORDS
 from engine.rehearsal.step import is_out_of_memory, peak_memory
 
 
@@ -35,7 +36,17 @@ def examine(parts: ImageParts, *, budget: float | None) -> Report:
         shown=[],
         findings=[*parts.bench.findings, *found],
         measured=measured,
+        writes_bytes=_writes(parts),
+        of_images=True,
     )
+
+
+def _writes(parts: ImageParts) -> int:
+    """Bytes: the checkpoints that are kept, one more while it is written, and the final model; in each the weights,
+    what training goes on from, and two numbers of AdamW a weight."""
+    training = training_of(parts.preset)
+    size = FLOAT32 * sum(parameter.numel() for parameter in parts.bench.network.parameters())
+    return RECORDS + (0 if training is None else (training.keep_checkpoints + 1) * 4 * size + size)
 
 
 def _tried(parts: ImageParts, method: Method) -> tuple[Measured | None, list[Finding]]:

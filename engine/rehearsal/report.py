@@ -10,14 +10,10 @@ from engine.assembly import Parts
 from engine.contract.findings import Finding, Measured, Report
 from engine.loop import Material
 from engine.rehearsal.code import of_code
+from engine.rehearsal.findings import FLOAT32, RECORDS
 from engine.rehearsal.looking import Reading, look
 from engine.rehearsal.step import TooLarge, rehearse
 from engine.rollout.memory import MEBIBYTE, row_bytes, rows_at_once
-
-#: What a run writes beside its checkpoints, whatever the model: events, log, answers.
-RECORDS = 64 * 1024 * 1024
-#: A saved weight takes this much, and so does each of the two numbers that AdamW keeps beside it.
-FLOAT32 = 4
 
 
 def examine(parts: Parts, *, budget: float | None) -> Report:

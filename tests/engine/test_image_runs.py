@@ -16,6 +16,7 @@ from engine.diffusion.drawing import classes_asked, draw
 from engine.diffusion.images import load_images
 from engine.diffusion.networks import ImageModelError, open_folder
 from engine.diffusion.scores import recognised
+from engine.rehearsal import __main__ as rehearsal
 from tests.engine import running
 
 TRAINING = {"steps": 6, "batch_size": 8, "threads": 1, "checkpoint_every": 2, "eval_every": 3}
@@ -90,9 +91,9 @@ def test_a_model_of_pickles_alone_is_refused(finished: RunDir, tmp_path: Path) -
         open_folder(str(tmp_path))
 
 
-def test_a_strip_of_the_same_seeds_is_drawn_at_each_checkpoint(finished: RunDir) -> None:
+def test_a_strip_of_the_same_seeds_is_drawn_at_the_start_and_at_each_checkpoint(finished: RunDir) -> None:
     drawn = running.of_kind(finished, events.Image)
-    assert [(image.step, image.role) for image in drawn] == [(2, "samples"), (4, "samples"), (6, "samples")]
+    assert [(image.step, image.role) for image in drawn] == [(step, "samples") for step in (0, 2, 4, 6)]
     assert all((finished.path / image.path).is_file() for image in drawn)
 
 
@@ -137,3 +138,22 @@ def test_what_ships_draws_digits_that_both_classifiers_recognise() -> None:
     images = draw(shipped, 1, range(60), classes, steps=10)
     for name in ("digits-classifier", "digits-judge"):
         assert recognised(open_classifier(str(DIGITS.parent / name)), images, classes) > 0.9
+
+
+def test_a_run_says_what_images_it_has_and_check_tries_a_step(finished: RunDir, tmp_path: Path) -> None:
+    (looked,) = running.of_kind(finished, events.Preflight)
+    assert looked.report.of_images
+    found = [finding.what for finding in looked.report.findings]
+    assert found == ["48 images of 8 \N{MULTIPLICATION SIGN} 8, grey, 10 classes; 16 more are held out"]
+    run = running.new_run(tmp_path / "run", tiny("denoiser"))
+    assert rehearsal.main([str(run.path)]) == 0
+    (checked,) = running.of_kind(run, events.Preflight)
+    assert checked.report.measured.grad_norm > 0
+    assert not run.saved_steps()
+
+
+def test_images_of_more_classes_than_the_network_knows_are_refused(tmp_path: Path) -> None:
+    wrong = tiny("denoiser", model={"scratch": {**NETWORKS["denoiser"], "classes": 3}})
+    run = running.new_run(tmp_path / "run", wrong)
+    assert running.run_here(run) == 1
+    assert "model.scratch.classes: 3, and the images have 10; use 10" in running.last_word(run).message

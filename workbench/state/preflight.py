@@ -28,6 +28,8 @@ def _visible(character: str) -> str:
 
 def headline(report: Report) -> str:
     """The one number that tells whether the right thing is learned."""
+    if report.of_images:
+        return "Each image counts as a whole"
     if any(text.sampled for row in report.shown for text in row.texts):
         return "Prompts only: the answers will be sampled, and all of their tokens count"
     if not report.by_token:
@@ -37,6 +39,8 @@ def headline(report: Report) -> str:
 
 
 def rows_told(report: Report) -> str:
+    if report.of_images:
+        return ""
     known = f"{count(report.items)} of {count(report.rows)} rows"
     return known + (f", {count(report.cut)} of them cut" if report.cut else "")
 

@@ -56,6 +56,8 @@ class PreflightView(QWidget):
         self._count.setText(rows_told(report))
         self._bars.show_lengths(report.lengths)
         self._lengths.setText(lengths_told(report.lengths))
+        for part in (self.rows, self._count, self._bars, self._lengths):
+            part.setVisible(not report.of_images)
         writes = f"writes up to {figures.size(report.writes_bytes)}"
         self._measured.setText(f"{measured_told(report.measured)}\n{writes}")
         self._show_findings()
