@@ -133,7 +133,7 @@ def learn(seconds: float) -> None:
         parts = parts_of(probe, Path(folder))
         pace = timed(lambda: ours(parts, probe, TURN, 0, Budget(1e9))) / TURN
         steps = round(seconds / pace)
-        preset = digits_preset(f"training.steps={steps}", "training.eval_every=0", "training.checkpoint_every=0")
+        preset = digits_preset(f"training.steps={steps}", f"training.eval_every={steps}", "training.checkpoint_every=0")
         (Path(folder) / "whole").mkdir()
         parts = parts_of(preset, Path(folder) / "whole")
         used = timed(lambda: ours(parts, preset, steps, 0, Budget(1e9)))
