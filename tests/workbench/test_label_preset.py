@@ -13,9 +13,11 @@ def test_it_is_a_preset_without_a_fault(method: Method, judged: int) -> None:
     assert draft.faults == []
     assert draft.preset is not None
     assert draft.preset.method == method
-    assert [source.path for source in draft.preset.data.train] == ["labels:demo"]
+    data = draft.preset.data
+    assert data is not None
+    assert [source.path for source in data.train] == ["labels:demo"]
     is_measured = judged >= 50
-    assert (draft.preset.data.eval_share, draft.preset.training.eval_every > 0) == (0.1 * is_measured, is_measured)
+    assert (data.eval_share, draft.preset.training.eval_every > 0) == (0.1 * is_measured, is_measured)
 
 
 def test_more_judgements_are_learned_from_for_longer() -> None:
