@@ -33,6 +33,8 @@ CATALOGUE: dict[str, Metric] = {
     "latent_kl": Metric("KL of latents", "nats an image", "none", "what an image's latents tell beyond a normal law"),
     "eval_reconstruction_error": Metric("Held-out reconstruction error", "", "down", "of the latents' mean"),
     "eval_latent_kl": Metric("Held-out KL of latents", "nats an image"),
+    "eval_accuracy_low": Metric("Held-out pairs in order, at least", "", "up", "lower end of Wilson's 95% interval"),
+    "eval_accuracy_high": Metric("Held-out pairs in order, at most", "", "none", "upper end of Wilson's 95% interval"),
     "class_accuracy": Metric("Classes right", "", "up", "share of images whose likeliest class is theirs"),
     "eval_class_accuracy": Metric("Held-out classes right", "", "up", "as measured on held-out images"),
 }
@@ -41,6 +43,7 @@ FIRST = {
     "diffusion_sample": ["images/drawn", "images/steps_per_second", "images/seconds_left"],
     "denoiser": ["loss", "eval_loss", "loss/noise_1", "loss/noise_4", "grad_norm", "learning_rate"],
     "vae": ["loss", "reconstruction_error", "latent_kl", "eval_reconstruction_error", "grad_norm", "learning_rate"],
+    "image_reward_model": ["accuracy", "margin", "loss", "eval_accuracy", "grad_norm", "learning_rate"],
     "image_classifier": ["loss", "class_accuracy", "eval_class_accuracy", "eval_loss", "grad_norm", "learning_rate"],
 }
 THEN = {
@@ -55,5 +58,12 @@ THEN = {
     ],
     "vae": ["eval_latent_kl"],
     "image_classifier": [],
+    "image_reward_model": ["eval_accuracy_low", "eval_accuracy_high", "eval_loss", "eval_margin"],
 }
-HEADLINE = {"diffusion_sample": "images/drawn", "denoiser": "loss", "vae": "loss", "image_classifier": "class_accuracy"}
+HEADLINE = {
+    "diffusion_sample": "images/drawn",
+    "denoiser": "loss",
+    "vae": "loss",
+    "image_classifier": "class_accuracy",
+    "image_reward_model": "accuracy",
+}

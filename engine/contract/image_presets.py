@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from engine.contract import image_settings, sampler_settings, settings
+from engine.contract import image_settings, sampler_settings, scorer_settings, settings
 from engine.contract.drawing_settings import DiffusionSample
 from engine.contract.settings import NAME, SEED, STRICT, setting
 from engine.contract.tuning_presets import TUNING_PRESETS, TuningPreset
@@ -71,6 +71,17 @@ class DiffusionSamplePreset(BaseModel, **STRICT):
     diffusion_sample: DiffusionSample = DiffusionSample()
 
 
+class ImageRewardModelPreset(BaseModel, **STRICT):
+    method: Literal["image_reward_model"]
+    name: str | None = NAME
+    seed: int = SEED
+    model: scorer_settings.ScorerModel
+    data: image_settings.ImageData
+    optimizer: settings.Optimizer = settings.Optimizer()
+    training: settings.Training = settings.Training()
+    image_reward_model: scorer_settings.ImageRewardModel = scorer_settings.ImageRewardModel()
+
+
 ImagePreset = (
     DenoiserPreset
     | VaePreset
@@ -79,6 +90,7 @@ ImagePreset = (
     | ToyDiffusionPreset
     | DiffusionSamplePreset
     | TuningPreset
+    | ImageRewardModelPreset
 )
 
 #: The class behind each value of `method:`.
@@ -89,5 +101,6 @@ IMAGE_PRESETS: dict[str, type[ImagePreset]] = {
     "vae": VaePreset,
     "image_classifier": ImageClassifierPreset,
     "diffusion_sample": DiffusionSamplePreset,
+    "image_reward_model": ImageRewardModelPreset,
     **TUNING_PRESETS,
 }

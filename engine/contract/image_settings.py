@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer
 
+from engine.contract.scorer_settings import ScorerModel
 from engine.contract.settings import STRICT, setting
 
 #: How a model's path begins that names one of those that ship.
@@ -112,7 +113,7 @@ class ClassifierModel(BaseModel, **STRICT):
 
 
 #: Every form of the section `model`.
-AnyImageModel = ImageModel | VaeModel | ClassifierModel
+AnyImageModel = ImageModel | VaeModel | ClassifierModel | ScorerModel
 
 
 class ImageSource(BaseModel, **STRICT):

@@ -38,6 +38,12 @@ class Symmetry(BaseModel, **STRICT):
     axis: Literal["left_right", "top_bottom"] = setting("left_right", "halves that should mirror each other")
 
 
+class Judged(BaseModel, **STRICT):
+    kind: Literal["image_reward_model"]
+    weight: float = WEIGHT
+    path: str = setting(help="reward model that learned from judgements, given as model.path is", min_length=1)
+
+
 class Smoothness(BaseModel, **STRICT):
     kind: Literal["smoothness"]
     weight: float = WEIGHT
@@ -45,12 +51,12 @@ class Smoothness(BaseModel, **STRICT):
 
 #: What an image is worth: a weighted sum of parts.
 ImageReward = Annotated[
-    Ink | Compressibility | ClassProbability | Symmetry | Smoothness | OwnFunction, Field(discriminator="kind")
+    Ink | Compressibility | ClassProbability | Symmetry | Smoothness | Judged | OwnFunction, Field(discriminator="kind")
 ]
 ImageRewards = Annotated[list[ImageReward], Field(min_length=1)]
 
 #: Parts that can be followed backwards to the pixels.
-DIFFERENTIABLE = ("ink", "classifier", "symmetry", "smoothness")
+DIFFERENTIABLE = ("ink", "classifier", "symmetry", "smoothness", "image_reward_model")
 
 
 class ImageRollout(BaseModel, **STRICT):

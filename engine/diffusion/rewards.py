@@ -19,6 +19,7 @@ from torch import Tensor
 from engine.contract import tuning_settings
 from engine.contract.online_settings import OwnFunction
 from engine.diffusion.pictures import as_bytes
+from engine.diffusion.scorer import open_scorer
 from engine.helpers.helper import Helper, HelperError
 
 
@@ -135,12 +136,26 @@ def own_function(part: OwnFunction, open_classifier: OpenClassifier) -> Part:
     return scored
 
 
+def judged(part: tuning_settings.Judged, open_classifier: OpenClassifier) -> Part:
+    """The score of a reward model that learned from somebody's judgements, in its own spread."""
+    scorer = open_scorer(part.path)
+    network = scorer.network.requires_grad_(requires_grad=False)
+    mean, spread = scorer.measured.get("reward_mean", 0.0), scorer.measured.get("reward_std", 1.0)
+
+    def scored(drawn: Drawn) -> Tensor:
+        network.to(drawn.images.device)
+        return (scorer.score(drawn.images) - mean) / max(spread, 1e-6)
+
+    return scored
+
+
 BUILDERS: dict[type, Callable[[Any, OpenClassifier], Part]] = {
     tuning_settings.Ink: ink,
     tuning_settings.Compressibility: compressibility,
     tuning_settings.ClassProbability: class_probability,
     tuning_settings.Symmetry: symmetry,
     tuning_settings.Smoothness: smoothness,
+    tuning_settings.Judged: judged,
     OwnFunction: own_function,
 }
 

@@ -9,6 +9,7 @@ They are apart so that a run of text does not load diffusers.
 | toy_diffusion | Ho et al. 2020, eq. 14, in the continuous time of arXiv:2011.13456 | the plane, not images |
 | vae | Kingma & Welling 2014, arXiv:1312.6114, eq. 10 | scaled by 2 s^2 a pixel, so that the error weighs 1 |
 | image_classifier | | cross-entropy |
+| image_reward_model | Ouyang et al. 2022, arXiv:2203.02155, eq. 1, on pictures | none |
 | diffusion_sample | it draws; samplers have their papers, guidance is Ho & Salimans 2022, arXiv:2207.12598 | none |
 | diffusion_dpo | Wallace et al. 2023, arXiv:2311.12908, eq. 14 | means over pixels, unweighted, as their code |
 | diffusion_grpo | Black et al. 2023, arXiv:2305.13301; groups of arXiv:2505.05470 | true ratio; exact KL of each step |
@@ -23,6 +24,7 @@ from engine.diffusion.autoencoder import open_vae_to_train
 from engine.diffusion.bench import ImageBench
 from engine.diffusion.classifier import open_classifier_to_train
 from engine.diffusion.networks import open_image_model
+from engine.diffusion.scorer import build_scorer
 from engine.diffusion.studio import diffusion_sample
 from engine.diffusion.toy import open_toy
 from engine.diffusion.tuned import open_to_tune
@@ -33,6 +35,7 @@ from engine.methods.diffusion_grpo import diffusion_grpo
 from engine.methods.diffusion_nft import diffusion_nft
 from engine.methods.draft import draft
 from engine.methods.image_classifier import image_classifier
+from engine.methods.image_reward_model import image_reward_model
 from engine.methods.sampler_proof import sampler_proof
 from engine.methods.toy_diffusion import toy_diffusion
 from engine.methods.vae import vae
@@ -56,6 +59,7 @@ IMAGE_METHODS: dict[str, ImageMethod] = {
     "toy_diffusion": ImageMethod(toy_diffusion, open=open_toy),
     "vae": ImageMethod(vae, open_vae_to_train),
     "image_classifier": ImageMethod(image_classifier, open_classifier_to_train),
+    "image_reward_model": ImageMethod(image_reward_model, build_scorer),
     "diffusion_sample": ImageMethod(diffusion_sample, open=None),
     "diffusion_dpo": ImageMethod(diffusion_dpo, open_to_tune),
     "diffusion_grpo": ImageMethod(diffusion_grpo, open_to_tune),

@@ -47,7 +47,7 @@ def _rewards(
     found: list[tuning_settings.ImageReward] = []
     for index, part in enumerate(parts):
         match part:
-            case tuning_settings.ClassProbability():
+            case tuning_settings.ClassProbability() | tuning_settings.Judged():
                 found.append(changed(part, path=_model(part.path, (*key, index, "path"), where, faults)))
             case OwnFunction():
                 found.append(_code(part, (*key, index), where, faults))

@@ -1,23 +1,24 @@
 """The preset that learns from judgements is one that the engine takes."""
 
+from typing import Any
+
 import pytest
 
-from engine.contract.preset import read_draft, training_of
+from engine.contract.preset import read_draft, sources_of, training_of
 from workbench.state.label_preset import Method, offered, preset_for
 
 
-@pytest.mark.parametrize("method", offered())
+@pytest.mark.parametrize("method", [*offered(), *offered("image")])
 @pytest.mark.parametrize("judged", [0, 7, 60, 10_000])
 def test_it_is_a_preset_without_a_fault(method: Method, judged: int) -> None:
     draft = read_draft(preset_for("demo", method, judged))
     assert draft.faults == []
     assert draft.preset is not None
     assert draft.preset.method == method
-    data = draft.preset.data
-    assert data is not None
-    assert [source.path for source in data.train] == ["labels:demo"]
-    is_measured = judged >= 50
-    assert (data.eval_share, draft.preset.training.eval_every > 0) == (0.1 * is_measured, is_measured)
+    assert [source.path for source in sources_of(draft.preset, "train")] == ["labels:demo"]
+    is_measured, preset = judged >= 50, draft.preset.model_dump()
+    found: tuple[Any, bool] = preset["data"]["eval_share"], preset["training"]["eval_every"] > 0
+    assert found == (0.1 * is_measured, is_measured)
 
 
 def test_more_judgements_are_learned_from_for_longer() -> None:
