@@ -480,6 +480,17 @@ def test_the_end_says_so_and_offers_to_train(qtbot: Any, workspace: Path) -> Non
         assert window.presets.draft.preset is not None
 
 
+def test_a_key_trains_on_what_was_judged_a_moment_ago(qtbot: Any, workspace: Path) -> None:
+    label_dir = made(workspace, "short", 3)
+    with opened(qtbot, workspace) as window:
+        sit(qtbot, window, label_dir)
+        press(window, Qt.Key.Key_1)
+        QTest.keyClick(window, Qt.Key.Key_T, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+        assert window.page == "presets"
+        assert window.presets is not None
+        assert "train: labels:short" in window.presets.draft.text
+
+
 def test_another_key_may_be_chosen_and_a_wrong_one_is_told(qtbot: Any, workspace: Path, label_dir: LabelDir) -> None:
     (workspace / key_file.NAME).write_text("judge.undo: U\njudge.indo: X\n")
     with opened(qtbot, workspace) as window:

@@ -143,7 +143,9 @@ class JudgePage(QStackedWidget):
         """Begin the preset that learns from the chosen set as sets of its kind usually are learned from."""
         if (label_dir := self.label_dir) is not None:
             summary = self._summary_of(label_dir.path.name)
-            if summary is not None and summary.answered:
+            if self._has_just_judged(label_dir):  # the list counts a set when it is closed
+                self._train_on_open()
+            elif summary is not None and summary.answered:
                 self._train(summary, usual(summary.kind))
             else:
                 self.said.emit(f"{label_dir.path.name} has no judgements yet; judge some of it first.")
@@ -264,6 +266,10 @@ class JudgePage(QStackedWidget):
         summary = self._summary_of(name)
         text = preset_for(name, method, judged, summary.drawn_by if summary is not None else "")
         self.preset_wanted.emit(text, f"{name}-{method.replace('_', '-')}")
+
+    def _has_just_judged(self, label_dir: LabelDir) -> bool:
+        opened = self._labelling.opened
+        return opened is not None and opened.label_dir == label_dir and opened.sitting.progress.done > 0
 
     def _train_on_open(self) -> None:
         if (opened := self._labelling.opened) is not None:
