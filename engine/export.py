@@ -43,7 +43,7 @@ def export_run(run: RunDir, dest: Path, *, form: Form, dtype: str, step: int | N
             _cast(staging, getattr(torch, dtype))
         preset = load_preset(run.preset)
         if isinstance(preset, ImagePreset):
-            card = image_card(run, preset, step=at)
+            card = image_card(run, preset, staging, step=at)
         else:
             card = model_card(run, preset, is_adapter=form == "adapter", step=at)
         (staging / "README.md").write_text(card, "utf-8")

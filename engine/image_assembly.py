@@ -74,7 +74,7 @@ class ImageParts:
 
     def _write_final(self, folder: Path) -> None:
         self.bench.model.save(folder)
-        (folder / "README.md").write_text(image_card(self.run, self.preset), "utf-8")
+        (folder / "README.md").write_text(image_card(self.run, self.preset, folder), "utf-8")
 
     def _restore_model(self, path: Path) -> None:
         tensors = training_tensors(path)

@@ -1,5 +1,7 @@
 """The README.md that goes with a trained model of images: what it is, what it learned from, how to open it."""
 
+from pathlib import Path
+
 from engine.contract import metrics
 from engine.contract.image_presets import ImagePreset
 from engine.contract.preset import model_of, preset_text, sources_of, training_of
@@ -21,6 +23,10 @@ OPENING = {
         "from diffusers import AutoencoderKL",
         'vae = AutoencoderKL.from_pretrained("this folder", use_safetensors=True)',
     ),
+    "text": (
+        "from diffusers import StableDiffusionPipeline",
+        'pipeline = StableDiffusionPipeline.from_pretrained("this folder", use_safetensors=True)',
+    ),
     "image_classifier": (
         "from engine.diffusion.classifier import open_classifier",
         'classifier = open_classifier("this folder")  # of images (N, C, H, W) in [-1, 1]; gives logits',
@@ -28,12 +34,16 @@ OPENING = {
 }
 
 
-def image_card(run: RunDir, preset: ImagePreset, *, step: int | None = None) -> str:
-    """A model card in the hub's form: YAML front matter, then Markdown. step: the one the weights are from."""
+def image_card(run: RunDir, preset: ImagePreset, folder: Path, *, step: int | None = None) -> str:
+    """A model card in the hub's form: YAML front matter, then Markdown.
+
+    folder: where the model lies. step: the one the weights are from.
+    """
+    kind = "text" if (folder / "text_encoder").is_dir() else preset.method
     parts = [
         ["---", "library_name: diffusers", f"tags: [plumbline, {preset.method}]", "---"],
         [f"# {preset.name or run.name}", "", _summary(run, preset, step)],
-        ["```python", *OPENING.get(preset.method, OPENING["denoiser"]), "```"],
+        ["```python", *OPENING.get(kind, OPENING["denoiser"]), "```"],
         _figures(run, preset, step),
         ["## The preset that makes it again", "", "```yaml", preset_text(preset).rstrip(), "```"],
     ]

@@ -64,7 +64,7 @@ class ImageModel(BaseModel, **STRICT):
     device: str = DEVICE
     config: str | None = setting(None, "for weights in a single file: a diffusers folder of a model of the same kind")
     pickles: bool = setting(
-        False, "read weights that are pickles, which can run any code of whoever made them; diffusion_sample alone"
+        False, "read weights that are pickles, which can run any code of whoever made them; for text-to-image models"
     )
 
 

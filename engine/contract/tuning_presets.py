@@ -85,7 +85,7 @@ def of_tuning(preset: TuningPreset) -> list[Fault]:
     """Faults of a preset that tunes."""
     found = _of_batch(preset.training)
     if isinstance(preset, DrawingPreset):
-        found += of_rewards(preset.rewards)
+        found += of_rewards(preset.rewards) + _of_guidance(preset.rollout)
     if preset.training.early_stopping is not None:
         found += _of_early_stopping(preset, preset.training.early_stopping)
     match preset:
@@ -106,6 +106,13 @@ def _of_batch(training: settings.Training) -> list[Fault]:
         return []
     given = f"{training.batch_size} over {training.processes} processes"
     return [Fault(("training", "batch_size"), given, "cannot be shared evenly", "use a multiple of processes")]
+
+
+def _of_guidance(how: tuning_settings.ImageRollout) -> list[Fault]:
+    if how.guidance == 1 or how.prompts is None or any(prompt not in (None, "") for prompt in how.prompts):
+        return []
+    problem = "pulls to the prompt, and rollout.prompts asks for nothing in particular"
+    return [Fault(("rollout", "guidance"), f"{how.guidance:g}", problem, "set it to 1, or say what to draw")]
 
 
 def _of_early_stopping(preset: TuningPreset, wish: settings.EarlyStopping) -> list[Fault]:

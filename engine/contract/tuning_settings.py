@@ -61,7 +61,9 @@ DIFFERENTIABLE = ("ink", "classifier", "symmetry", "smoothness", "image_reward_m
 
 class ImageRollout(BaseModel, **STRICT):
     prompts: list[int | str | None] | None = setting(
-        None, "classes or captions to draw, null for none in particular; empty = each class in turn"
+        None,
+        "classes or captions to draw, null for none in particular; empty = each class in turn, and a model that is"
+        " asked in words needs some",
     )
     images_per_prompt: int = setting(
         16, "images drawn for each prompt; they are compared with each other", ge=1, le=1024
@@ -74,7 +76,10 @@ class ImageRollout(BaseModel, **STRICT):
         le=1,
     )
     guidance: float = setting(
-        1.0, "pull to the prompt (classifier-free guidance), also in the loss; 1 = none", ge=0, le=50
+        1.0,
+        "pull to the prompt (classifier-free guidance), also in the loss; 1 = none, about 5 for models of text",
+        ge=0,
+        le=50,
     )
     batch: int = setting(64, "images drawn at once; it changes memory and speed", unit="images", ge=1, le=4096)
 
@@ -86,7 +91,7 @@ class Drift(BaseModel, **STRICT):
     classifier: str | None = setting(
         None,
         "second scorer: its features compare images, and where the model draws classes it says which is recognised;"
-        " as model.path; empty = pixels are compared",
+        " as model.path; empty = pixels are compared, of large images those of small copies",
     )
     data: str | None = setting(None, "images that drawings should look like, given as data.train is; empty = none")
     on_hack: Literal["notice", "pause", "stop"] = setting(
@@ -118,6 +123,9 @@ class DiffusionDpo(BaseModel, **STRICT):
 
 class Simulated(BaseModel, **STRICT):
     rewards: ImageRewards = setting(help="what the judge likes")
+    prompts: list[int | str | None] | None = setting(
+        None, "classes or captions to draw pairs of, null for none in particular; empty = each class in turn"
+    )
     pairs: int = setting(200, "pairs to learn from, drawn by the model itself, both of one prompt", ge=1, le=1_000_000)
     held_out: int = setting(200, "pairs that only measure; judged without mistakes", ge=0, le=1_000_000)
     noise: float = setting(0.1, "share of judgements that are the wrong way round", ge=0, le=0.5)

@@ -6,13 +6,14 @@ which may ask the run to pause or stop, by the same file and in the same words a
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.contract.commands import send
 from engine.contract.image_settings import ImageData, ImageSource
-from engine.contract.tuning_presets import TuningPreset
+from engine.contract.tuning_presets import DrawingPreset, TuningPreset
 from engine.data.batching import mix
 from engine.diffusion.bench import ImageBench
 from engine.diffusion.classifier import open_classifier
@@ -27,8 +28,10 @@ from engine.diffusion.tuned import Prompt, TunedModel
 
 #: The stream of the images that measure.
 WATCHED = 5
-#: Images drawn at once.
+#: Images drawn at once, of small ones.
 AT_ONCE = 64
+#: Height and width that pixels are compared at, where they are compared: of large images a law would not fit memory.
+COMPARED = 8
 #: From this probability on the second scorer is sure of what it sees.
 SURE = 0.9
 #: Columns and rows of the images that are kept as a picture, always of the same seeds.
@@ -50,6 +53,7 @@ class DriftWatch:
         how = preset.drift
         self._preset, self._how, self._bench, self._reward = preset, how, bench, reward
         self._prompts = [prompts[number % len(prompts)] for number in range(how.images)]
+        self._guidance = preset.rollout.guidance if isinstance(preset, DrawingPreset) else 1.0
         self._groups = torch.arange(how.images) % len(prompts)
         self._scorer = None if how.classifier is None else open_classifier(how.classifier).to(bench.device)
         self._data = None if how.data is None else law_of(self._features(images_of(how.data, bench)))
@@ -86,14 +90,16 @@ class DriftWatch:
     @torch.no_grad()
     def _drawn(self, *, is_reference: bool = False, first: int = 0) -> Tensor:
         """Pixels of the watched images, or of as many from number `first` on."""
-        policy, found = self._bench.model, []
+        policy, found = self._bench.model, list[Tensor]()
+        size = policy.at_once(AT_ONCE)
         stream = mix(self._preset.seed, WATCHED)
-        for start in range(0, self._how.images, AT_ONCE):
+        for start in range(0, self._how.images, size):
             self._bench.breathe()
-            part = self._prompts[start : start + AT_ONCE]
+            part = self._prompts[start : start + size]
             numbers = range(first + start, first + start + len(part))
             noise, _ = starting_noise(stream, numbers, policy.model.shape, self._bench.device)
-            predict = policy.predict_as_reference(part) if is_reference else policy.predict(policy.network, part)
+            ask = policy.predict_as_reference if is_reference else partial(policy.predict, policy.network)
+            predict = ask(part, self._guidance)
             found.append(
                 policy.pixels(sample(predict, policy.usual_schedule, noise, sampler="ddim", steps=self._how.steps))
             )
@@ -116,8 +122,12 @@ class DriftWatch:
         )
 
     def _features(self, pixels: Tensor) -> Tensor:
-        """What images are compared by, (N, F): the second scorer's features, or the pixels themselves."""
-        return pixels.flatten(1).double().cpu() if self._scorer is None else features_of(self._scorer, pixels)
+        """What images are compared by, (N, F): the second scorer's features, or the pixels, of large images' small
+        copies."""
+        if self._scorer is not None:
+            return features_of(self._scorer, pixels)
+        height, width = (min(COMPARED, side) for side in pixels.shape[-2:])
+        return nn.functional.adaptive_avg_pool2d(pixels, (height, width)).flatten(1).double().cpu()
 
     def _recognised(self, pixels: Tensor) -> float:
         """The share that the second scorer takes for the class that was asked for; where none was, is sure about."""

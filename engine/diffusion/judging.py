@@ -11,6 +11,7 @@ import torch
 from accelerate.utils import gather_object
 from torch import Generator, Tensor
 
+from engine.contract.findings import Finding
 from engine.contract.tuning_presets import DrawingPreset
 from engine.contract.tuning_settings import ImageReward
 from engine.data.batching import mix, rows_of_step
@@ -21,6 +22,14 @@ from engine.diffusion.rewards import Drawn, ImageRewardSum, Scored
 from engine.diffusion.tuned import Prompt, TunedModel
 from engine.group_advantages import Scale, group_advantages, is_alike
 from engine.tally import Mean, Values
+
+#: What a preset should say of a model that is asked in words; DDPO is arXiv:2305.13301.
+UNGUIDED = Finding(
+    level="info",
+    what="the model is asked in words and learns from images drawn without guidance, which follow the words loosely",
+    advice="set rollout.guidance to what you draw with; DDPO used 5",
+    key="rollout.guidance",
+)
 
 
 def reward_of(parts: Sequence[ImageReward], bench: ImageBench[TunedModel]) -> ImageRewardSum:
@@ -59,6 +68,8 @@ class Studio:
         self.bench = bench
         self.prompts: list[Prompt] = list(preset.rollout.prompts or bench.model.every_prompt)
         self.reward = reward_of(preset.rewards, bench)
+        if bench.model.model.condition == "text" and preset.rollout.guidance == 1:
+            bench.findings.append(UNGUIDED)
 
     def asked(self, step: int) -> Iterator[Asked]:
         """The images of this process, prompt after prompt, `rollout.batch` at a time."""

@@ -7,7 +7,7 @@ works in latents, and `model_index.json`, which `DiffusionPipeline.from_pretrain
 import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,10 @@ VAE_FOLDERS = ("vae", "vqvae")
 UNET_CLASSES = {"UNet2DModel": UNet2DModel, "UNet2DConditionModel": UNet2DConditionModel}
 
 
+#: What diffusers calls the pipeline of a model that is asked in words.
+TEXT_PIPELINE = "StableDiffusionPipeline"
+
+
 class ImageModelError(ValueError):
     """A model that cannot be used, in words for a person."""
 
@@ -42,6 +46,7 @@ class ImageModel:
 
     condition: what it can be asked for; of `classes` classes, the number `classes` itself means none in particular.
     vae: turns latents into pixels; None where the network works on pixels. average: of its weights, if one is kept.
+    readers: tokenizer and text encoder by their names in the pipeline, where it is asked in words; saved as they came.
     """
 
     unet: UNet2DModel | UNet2DConditionModel
@@ -50,6 +55,7 @@ class ImageModel:
     classes: int = 0
     vae: AutoencoderKL | None = None
     average: Average | None = None
+    readers: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def network(self) -> nn.Module:
@@ -133,7 +139,9 @@ class ImageModel:
             self.unet.save_pretrained(str(folder / "unet"))
         _write_json(folder / "scheduler" / "scheduler_config.json", self.schedule)
         if self.vae is not None:
-            self.vae.save_pretrained(str(folder / "vqvae"))
+            self.vae.save_pretrained(str(folder / self._vae_folder))
+        for name, part in self.readers.items():
+            part.save_pretrained(str(folder / name))
         _write_json(folder / "model_index.json", self._index())
 
     def state(self) -> dict[str, Tensor]:
@@ -148,13 +156,22 @@ class ImageModel:
         if self.average is not None:
             self.average.take(self.unet, saved)
 
+    @property
+    def _vae_folder(self) -> str:
+        """As the pipeline that opens what is saved calls it."""
+        return "vae" if self.readers else "vqvae"
+
     def _index(self) -> dict[str, Any]:
         """What a pipeline of diffusers is made of. Those for classes take them as a call of the network does."""
         parts = {"unet": type(self.unet).__name__, "scheduler": str(self.schedule["_class_name"])}
         if self.vae is not None:
-            parts = {"vqvae": type(self.vae).__name__, **parts}
+            parts = {self._vae_folder: type(self.vae).__name__, **parts}
         pipeline = "DDIMPipeline" if self.vae is None else "LDMPipeline"
-        named = {name: ["diffusers", kind] for name, kind in parts.items()}
+        named: dict[str, Any] = {name: ["diffusers", kind] for name, kind in parts.items()}
+        if self.readers:
+            pipeline = TEXT_PIPELINE
+            named |= {name: ["transformers", type(part).__name__] for name, part in self.readers.items()}
+            named["requires_safety_checker"] = False  # none is opened, so there is none to save
         return {"_class_name": pipeline, "_diffusers_version": diffusers_version, **named}
 
 

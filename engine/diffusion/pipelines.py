@@ -16,12 +16,12 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from engine.contract.image_settings import ImageModel as ImageModelSettings
 from engine.contract.run_dir import RunDir, is_run_dir
-from engine.diffusion.networks import ImageModel, ImageModelError, locate, open_folder, open_vae
+from engine.diffusion.networks import TEXT_PIPELINE, ImageModel, ImageModelError, locate, open_folder, open_vae
 from engine.diffusion.painters import Painter, SmallPainter, linear_preview, scale_of
 from engine.diffusion.text_painter import Reader, TextPainter
 
 #: Pipelines of diffusers that can be drawn with. True: those with SDXL's second text encoder.
-TEXT_TO_IMAGE = {"StableDiffusionPipeline": False, "StableDiffusionXLPipeline": True}
+TEXT_TO_IMAGE = {TEXT_PIPELINE: False, "StableDiffusionXLPipeline": True}
 SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 
@@ -39,11 +39,10 @@ def path_of(model: str, checkpoint: int | None) -> str:
 
 def open_painter(section: ImageModelSettings, path: str, *, device: torch.device, dtype: torch.dtype) -> Painter:
     """What draws with the model at `path`. section: how the preset would have it read. Raises ImageModelError."""
-    if Path(path).is_file() or path.endswith(SINGLE_FILES):
-        return _text_painter(*_from_single_file(section, Path(path)), device=device, dtype=dtype)
+    if is_asked_in_words(path):
+        model, reader = open_text_model(section, path, device=device, dtype=dtype)
+        return TextPainter(model, reader, _preview_of(model, device))
     name = pipeline_name(path)
-    if name in TEXT_TO_IMAGE:
-        return _text_painter(*_from_folder(section, path, has_two=TEXT_TO_IMAGE[name]), device=device, dtype=dtype)
     model = open_folder(path, None if section.vae is None else open_vae(section.vae))
     if model.condition == "text":
         known = " and ".join(TEXT_TO_IMAGE)
@@ -53,6 +52,30 @@ def open_painter(section: ImageModelSettings, path: str, *, device: torch.device
         return SmallPainter(model)
     model.vae.to(device)
     return SmallPainter(model, _preview_of(model, device))
+
+
+def is_asked_in_words(path: str) -> bool:
+    """Whether there is a text-to-image model that can be opened: a pipeline, or one file with the weights of one."""
+    return Path(path).is_file() or path.endswith(SINGLE_FILES) or pipeline_name(path) in TEXT_TO_IMAGE
+
+
+def open_text_model(
+    section: ImageModelSettings, path: str, *, device: torch.device, dtype: torch.dtype
+) -> tuple[ImageModel, Reader]:
+    """A text-to-image model in memory, and what reads its prompts. Raises ImageModelError.
+
+    The VAE stays in float32: SDXL's makes no numbers in float16.
+    """
+    if Path(path).is_file() or path.endswith(SINGLE_FILES):
+        model, reader = _from_single_file(section, Path(path))
+    else:
+        model, reader = _from_folder(section, path, has_two=TEXT_TO_IMAGE[pipeline_name(path)])
+    model.unet.to(device, dtype).eval()
+    for encoder in reader.encoders:
+        encoder.to(device, dtype).eval().requires_grad_(requires_grad=False)
+    if model.vae is not None:
+        model.vae.to(device, torch.float32).eval().requires_grad_(requires_grad=False)
+    return model, reader
 
 
 def pipeline_name(path: str) -> str:
@@ -83,7 +106,10 @@ def _from_folder(section: ImageModelSettings, path: str, *, has_two: bool) -> tu
         raise ImageModelError(_why_not(path, "scheduler or tokenizer", error)) from error
     kinds = (CLIPTextModel, CLIPTextModelWithProjection)
     encoders = [part(kind, f"text_encoder{end}") for kind, end in zip(kinds, _ends(has_two), strict=False)]
-    model = ImageModel(part(UNet2DConditionModel, "unet"), schedule, "text", vae=part(AutoencoderKL, "vae"))
+    read_by = {f"tokenizer{end}": each for end, each in zip(_ends(has_two), tokenizers, strict=True)}
+    read_by |= {f"text_encoder{end}": each for end, each in zip(_ends(has_two), encoders, strict=True)}
+    unet, vae = part(UNet2DConditionModel, "unet"), part(AutoencoderKL, "vae")
+    model = ImageModel(unet, schedule, "text", vae=vae, readers=read_by)
     return model, Reader(tokenizers, encoders, zeros_if_empty=has_two)
 
 
@@ -106,18 +132,9 @@ def _from_single_file(section: ImageModelSettings, path: Path) -> tuple[ImageMod
         )
     except Exception as error:  # diffusers raises whatever its conversion stumbles over
         raise ImageModelError(_why_not(str(path), "weights", error)) from error
-    model = ImageModel(pipe.unet, dict(pipe.scheduler.config), "text", vae=pipe.vae)
+    read_by = {"tokenizer": pipe.tokenizer, "text_encoder": pipe.text_encoder}
+    model = ImageModel(pipe.unet, dict(pipe.scheduler.config), "text", vae=pipe.vae, readers=read_by)
     return model, Reader([pipe.tokenizer], [pipe.text_encoder])
-
-
-def _text_painter(model: ImageModel, reader: Reader, *, device: torch.device, dtype: torch.dtype) -> TextPainter:
-    """In memory, ready to draw. The VAE stays in float32: SDXL's makes no numbers in float16."""
-    model.unet.to(device, dtype).eval()
-    for encoder in reader.encoders:
-        encoder.to(device, dtype).eval()
-    if model.vae is not None:
-        model.vae.to(device, torch.float32).eval()
-    return TextPainter(model, reader, _preview_of(model, device))
 
 
 def _preview_of(model: ImageModel, device: torch.device) -> Callable[[Tensor], Tensor]:

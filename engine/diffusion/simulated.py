@@ -17,17 +17,17 @@ from engine.diffusion.rewards import Drawn, ImageRewardSum
 from engine.diffusion.samplers import sample
 from engine.diffusion.tuned import Prompt, TunedModel
 
+#: Images drawn at once, of small ones.
+AT_ONCE = 64
 #: The stream that the images are drawn of.
 DRAWN = 2
-#: Images drawn at once.
-AT_ONCE = 64
 
 
 def simulated_pairs(
     how: Simulated, bench: ImageBench[TunedModel], reward: ImageRewardSum, *, seed: int
 ) -> tuple[PicturePairs, PicturePairs | None]:
     """What to learn from, and what is held out, judged without mistakes."""
-    every, count = bench.model.every_prompt, how.pairs + how.held_out
+    every, count = how.prompts or bench.model.every_prompt, how.pairs + how.held_out
     prompts = [every[pair % len(every)] for pair in range(count)]
     of_each = [prompt for prompt in prompts for _ in range(2)]
     pixels = _drawn(bench, of_each, how.steps, seed)
@@ -45,11 +45,12 @@ def simulated_pairs(
 @torch.no_grad()
 def _drawn(bench: ImageBench[TunedModel], prompts: list[Prompt], steps: int, seed: int) -> Tensor:
     """Pixels of an image for each prompt, by the model as it began."""
-    policy, found = bench.model, []
-    for start in range(0, len(prompts), AT_ONCE):
+    policy, found = bench.model, list[Tensor]()
+    size = policy.at_once(AT_ONCE)
+    for start in range(0, len(prompts), size):
         bench.reporter.phase("drawing pairs to judge", start / len(prompts))
         bench.breathe()
-        part = prompts[start : start + AT_ONCE]
+        part = prompts[start : start + size]
         numbers = range(start, start + len(part))
         noise, _ = starting_noise(mix(seed, DRAWN), numbers, policy.model.shape, bench.device)
         predict = policy.predict_as_reference(part)

@@ -14,6 +14,9 @@ from engine.diffusion.prediction import to_eps
 from engine.diffusion.schedules import alpha_bar
 from engine.diffusion.stepping import Predict
 
+#: Captions that are kept encoded; so many of Stable Diffusion's take half a gigabyte.
+MOST_CAPTIONS = 2048
+
 
 class Text(NamedTuple):
     """A prompt as a U-Net reads it. states: (1, T, D). pooled: (1, P), of the whole, or None where it has no use."""
@@ -48,6 +51,29 @@ class Reader:
         read = tokenizer(prompt, padding="max_length", max_length=longest, truncation=True, return_tensors="pt")
         device = next(encoder.parameters()).device
         return encoder(read.input_ids.to(device), output_hidden_states=len(self.encoders) > 1)
+
+
+@dataclass(frozen=True)
+class Captions:
+    """What a network that is tuned reads of captions; each is encoded once, as far as there is room for them."""
+
+    reader: Reader
+    known: dict[str, Tensor] = field(default_factory=dict)
+
+    def __call__(self, captions: Sequence[str]) -> Tensor:
+        """(N, T, D) of N captions, the empty one among them: it is what guidance pulls away from."""
+        return torch.cat([self._states(caption) for caption in captions])
+
+    def _states(self, caption: str) -> Tensor:
+        if caption in self.known:
+            return self.known[caption]
+        device = next(self.reader.encoders[0].parameters()).device
+        # In full numbers, so that they are the same wherever in a run a caption is first met.
+        with torch.autocast(device.type, enabled=False):
+            states = self.reader.read(caption).states
+        if len(self.known) < MOST_CAPTIONS:
+            self.known[caption] = states
+        return states
 
 
 @dataclass(frozen=True)

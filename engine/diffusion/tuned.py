@@ -5,6 +5,7 @@ adapter switched off. What is saved is a plain folder of diffusers in both cases
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,10 +19,12 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from engine.contract import image_settings
-from engine.diffusion.networks import ImageModel, ImageModelError, open_image_model
+from engine.diffusion.networks import TEXT_PIPELINE, ImageModel, ImageModelError, locate, open_image_model
+from engine.diffusion.pipelines import is_asked_in_words, open_text_model
 from engine.diffusion.prediction import to_eps
 from engine.diffusion.schedules import Schedule, alpha_bar, schedule_of
 from engine.diffusion.stepping import Predict
+from engine.diffusion.text_painter import Captions
 
 #: What is asked for: a class, a caption, or nothing in particular.
 Prompt = int | str | None
@@ -30,6 +33,8 @@ Prompt = int | str | None
 NOW, OLD = "now.", "old."
 #: The layers of attention in the U-Nets of diffusers.
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
+#: Numbers in all images in memory at once where nobody says how many: of 512 x 512 pixels they are five.
+NUMBERS_AT_ONCE = 2**22
 
 
 @dataclass
@@ -126,8 +131,24 @@ class TunedModel:
 
     @property
     def every_prompt(self) -> list[Prompt]:
-        """Each class in turn; for a model without classes nothing in particular."""
+        """Each class in turn; for a model without classes nothing in particular.
+
+        Raises ImageModelError where it is asked in words: nobody knows what they would be.
+        """
+        if self.model.condition == "text":
+            raise ImageModelError(
+                "the model is asked in words, and the preset has none\nwrite what to draw as rollout.prompts, or, where"
+                " rewards judge pairs, as judged.prompts"
+            )
         return [*range(self.model.classes)] if self.model.condition == "class" else [None]
+
+    def at_once(self, most: int) -> int:
+        """Images in memory at once where nobody says how many; of small ones `most`."""
+        return max(1, min(most, NUMBERS_AT_ONCE // math.prod(self.model.pixels)))
+
+    def latents(self, pixels: Tensor) -> Tensor:
+        """What the network denoises, of pixels in [-1, 1]."""
+        return torch.cat([self.model.encode(part) for part in pixels.split(self.at_once(len(pixels)))])
 
     def pixels(self, x: Tensor) -> Tensor:
         """Images in [-1, 1] of what the network denoises."""
@@ -209,7 +230,16 @@ class TunedModel:
 
 def open_to_tune(section: image_settings.ImageModel, *, device: torch.device, seed: int) -> TunedModel:
     """The model that a preset names, ready to be tuned. Raises ImageModelError."""
-    return to_tune(open_image_model(section, device=device, seed=seed), section.adapter, seed=seed)
+    path = locate(section.path)
+    if path == "scratch" or not is_asked_in_words(path):
+        return to_tune(open_image_model(section, device=device, seed=seed), section.adapter, seed=seed)
+    model, reader = open_text_model(section, path, device=device, dtype=torch.float32)
+    if len(reader.encoders) > 1:
+        problem = f"{section.path} has two text encoders, as SDXL; it can be drawn with, and not be tuned"
+        raise ImageModelError(f"{problem}\nname a model of the kind {TEXT_PIPELINE}")
+    tuned = to_tune(model, section.adapter, seed=seed)
+    tuned.encode = Captions(reader)
+    return tuned
 
 
 def to_tune(model: ImageModel, adapter: image_settings.Lora | None, *, seed: int) -> TunedModel:

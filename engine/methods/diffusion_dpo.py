@@ -66,7 +66,7 @@ def diffusion_dpo(preset: DiffusionDpoPreset, bench: ImageBench[TunedModel]) -> 
         size = training.batch_size
         rows = rows_of_step(step, batch_size=size, n_rows=len(train), seed=preset.seed, shuffle=shuffles)
         looks = [Look(place * own.draws + draw, row) for place, row in enumerate(rows) for draw in range(own.draws)]
-        parts = parts_of(bench.share(looks), _at_once(preset))
+        parts = parts_of(bench.share(looks), _at_once(preset, bench.model))
         stream = mix(preset.seed, step, LEARNED)
         yield Update([eyes.by_chance(train, part, stream, len(looks)) for part in parts], 0, {})
 
@@ -126,9 +126,10 @@ class Eyes:
         policy, draws = self.bench.model, self.preset.diffusion_dpo.eval_draws
         times = (torch.arange(draws) * 2 + 1) * len(policy.schedule.alphas_cumprod) // (2 * draws)
         found = []
-        for start in range(0, len(pairs), PAIRS_AT_ONCE):
+        size = policy.at_once(PAIRS_AT_ONCE)
+        for start in range(0, len(pairs), size):
             self.bench.breathe()
-            rows = [row for row in range(start, min(len(pairs), start + PAIRS_AT_ONCE)) for _ in range(draws)]
+            rows = [row for row in range(start, min(len(pairs), start + size)) for _ in range(draws)]
             numbers = range(start * draws, start * draws + len(rows))
             stream = mix(self.preset.seed, MEASURED)
             noise, _ = starting_noise(stream, numbers, policy.model.shape, self.bench.device)
@@ -149,7 +150,7 @@ class Eyes:
     @torch.no_grad()
     def _batch(self, pairs: PicturePairs, rows: Sequence[int], noise: Tensor, t: Tensor, whole: int) -> PairBatch:
         policy, device = self.bench.model, self.bench.device
-        x0 = torch.cat([policy.model.encode(side.to(device)) for side in pairs.at(rows)])
+        x0 = torch.cat([policy.latents(side.to(device)) for side in pairs.at(rows)])
         noise, t = noise.repeat(2, 1, 1, 1), t.repeat(2).to(device)
         x = noised(x0, noise, alpha_bar(policy.schedule, t))
         return PairBatch(x, t, noise, [pairs.prompts[row] for row in rows] * 2, float(whole))
@@ -187,6 +188,7 @@ def pairs_of(
     shape = bench.model.model.pixels
     train = read_pairs(data.train, shape, bench.breathe)
     _tell_left_out(train, bench)
+    _tell_unasked(train, bench)
     if data.eval is not None:
         return train, read_pairs(data.eval, shape, bench.breathe)
     places = [is_held_out({"prompt": group}, share=data.eval_share, seed=preset.seed) for group in train.groups]
@@ -200,6 +202,15 @@ def _tell_left_out(pairs: PicturePairs, bench: ImageBench[TunedModel]) -> None:
     total = len(pairs) + sum(map(len, pairs.left_out.values()))
     if lost := left_out.told(pairs.left_out, total, "pairs"):
         bench.reporter.notice("warning", lost, "mend those rows if they matter; the run goes on without them")
+
+
+def _tell_unasked(pairs: PicturePairs, bench: ImageBench[TunedModel]) -> None:
+    """Of pairs without a caption, where the model is asked in words: they teach what is drawn of the empty prompt."""
+    count = sum(prompt in (None, "") for prompt in pairs.prompts)
+    if count and bench.model.model.condition == "text":
+        what = f"{count} of {len(pairs)} pairs have no prompt, and the model is asked in words"
+        advice = "give each row its `prompt`; without one it teaches what is drawn when nothing is asked for"
+        bench.reporter.notice("warning", what, advice)
 
 
 def told(result: DiffusionDpoLoss, errors: PairErrors) -> dict[str, Mean]:
@@ -216,6 +227,6 @@ def told(result: DiffusionDpoLoss, errors: PairErrors) -> dict[str, Mean]:
     }
 
 
-def _at_once(preset: DiffusionDpoPreset) -> int:
+def _at_once(preset: DiffusionDpoPreset, policy: TunedModel) -> int:
     size = preset.training.micro_batch_size
-    return PAIRS_AT_ONCE if size == "auto" else size
+    return policy.at_once(PAIRS_AT_ONCE) if size == "auto" else size

@@ -70,7 +70,7 @@ def diffusion_grpo(preset: DiffusionGrpoPreset, bench: ImageBench[TunedModel]) -
             weight = 1 / (len(places) * bench.accelerator.num_processes)
             parts = [
                 _batch(actions, prompts, advantages, part, weight=weight, is_first=number == 0)
-                for part in parts_of(places, _at_once(preset))
+                for part in parts_of(places, _at_once(preset, policy))
             ]
             if not checked:  # once in a life of the run, before it learns anything
                 _refuse_another_policy(preset, bench, parts[0])
@@ -132,9 +132,9 @@ def _batch(
     )
 
 
-def _at_once(preset: DiffusionGrpoPreset) -> int:
+def _at_once(preset: DiffusionGrpoPreset, policy: TunedModel) -> int:
     size = preset.training.micro_batch_size
-    return ACTIONS_AT_ONCE if size == "auto" else size
+    return policy.at_once(ACTIONS_AT_ONCE) if size == "auto" else size
 
 
 def _numbers(batch: GrpoBatch) -> int:

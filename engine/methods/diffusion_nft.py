@@ -62,7 +62,7 @@ def diffusion_nft(preset: DiffusionNftPreset, bench: ImageBench[TunedModel]) -> 
         good = goodness(judged.advantages, limit=own.advantage_limit)
         values = judged.values
         for places in cut(len(images) * own.draws, own.updates, seed=mix(preset.seed, step)):
-            parts = parts_of(places, _at_once(preset))
+            parts = parts_of(places, _at_once(preset, policy))
             weight = 1 / (len(places) * bench.accelerator.num_processes)
             yield Update([_batch(images, prompts, good, part, weight, step) for part in parts], 0, values)
             values = {}
@@ -117,6 +117,6 @@ def _drawn(studio: Studio, step: int) -> tuple[Tensor, list[Prompt]]:
     return torch.cat(found), prompts
 
 
-def _at_once(preset: DiffusionNftPreset) -> int:
+def _at_once(preset: DiffusionNftPreset, policy: TunedModel) -> int:
     size = preset.training.micro_batch_size
-    return IMAGES_AT_ONCE if size == "auto" else size
+    return policy.at_once(IMAGES_AT_ONCE) if size == "auto" else size
