@@ -122,12 +122,8 @@ class DriftWatch:
         )
 
     def _features(self, pixels: Tensor) -> Tensor:
-        """What images are compared by, (N, F): the second scorer's features, or the pixels, of large images' small
-        copies."""
-        if self._scorer is not None:
-            return features_of(self._scorer, pixels)
-        height, width = (min(COMPARED, side) for side in pixels.shape[-2:])
-        return nn.functional.adaptive_avg_pool2d(pixels, (height, width)).flatten(1).double().cpu()
+        """What images are compared by, (N, F): the second scorer's features, or the pixels."""
+        return small_copies(pixels) if self._scorer is None else features_of(self._scorer, pixels)
 
     def _recognised(self, pixels: Tensor) -> float:
         """The share that the second scorer takes for the class that was asked for; where none was, is sure about."""
@@ -156,6 +152,12 @@ class DriftWatch:
         self._bench.reporter.notice("warning", words, advice)
         if self._how.on_hack != "notice":
             send(self._bench.run.commands, self._how.on_hack)
+
+
+def small_copies(pixels: Tensor) -> Tensor:
+    """The pixels of images, (N, F) float64, where there are few enough; of large images those of copies made small."""
+    height, width = (min(COMPARED, side) for side in pixels.shape[-2:])
+    return nn.functional.adaptive_avg_pool2d(pixels, (height, width)).flatten(1).double().cpu()
 
 
 def images_of(path: str, bench: ImageBench[TunedModel]) -> Tensor:

@@ -70,6 +70,8 @@ def open_text_model(
         model, reader = _from_single_file(section, Path(path))
     else:
         model, reader = _from_folder(section, path, has_two=TEXT_TO_IMAGE[pipeline_name(path)])
+    if section.vae is not None:
+        model.vae = open_vae(section.vae)
     model.unet.to(device, dtype).eval()
     for encoder in reader.encoders:
         encoder.to(device, dtype).eval().requires_grad_(requires_grad=False)

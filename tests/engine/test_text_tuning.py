@@ -1,23 +1,25 @@
 """Text-to-image models tune through the same code as small ones: captions in, whole pipelines of diffusers out."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DModel
 from PIL import Image
 
 from engine import __main__ as command_line
 from engine.contract import events
+from engine.contract import image_settings as settings
 from engine.contract.drawing_plan import How, Shot
-from engine.contract.image_settings import ImageModel
 from engine.contract.preset import Preset, check
 from engine.contract.run_dir import RunDir
 from engine.diffusion import text_painter
+from engine.diffusion.drift import small_copies
 from engine.diffusion.exposure import expose
-from engine.diffusion.networks import ImageModelError
+from engine.diffusion.networks import ImageModel, ImageModelError
 from engine.diffusion.noise import generator_of
 from engine.diffusion.pipelines import open_painter
 from engine.diffusion.tuned import TunedModel, open_to_tune
@@ -53,7 +55,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def policy(folder: Path) -> TunedModel:
-    return open_to_tune(ImageModel(path=str(folder)), device=CPU, seed=0)
+    return open_to_tune(settings.ImageModel(path=str(folder)), device=CPU, seed=0)
 
 
 def tuning(method: str, folder: Path, **sections: Any) -> Preset:
@@ -124,7 +126,7 @@ def test_what_is_saved_is_a_pipeline_with_which_diffusers_draws_what_we_draw(
     shot = Shot("s", {}, 7, 0, None, CAPTIONS[0])
     ours, began = (
         expose(
-            open_painter(ImageModel(path=str(path)), str(path), device=CPU, dtype=torch.float32),
+            open_painter(settings.ImageModel(path=str(path)), str(path), device=CPU, dtype=torch.float32),
             how,
             [shot],
             CPU,
@@ -135,7 +137,9 @@ def test_what_is_saved_is_a_pipeline_with_which_diffusers_draws_what_we_draw(
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     assert (ours - began).abs().max() > 1e-3
     assert "StableDiffusionPipeline.from_pretrained" in (run.final / "README.md").read_text("utf-8")
-    again = open_to_tune(ImageModel(path=str(run.path)), device=CPU, seed=0)  # what was tuned can be tuned further
+    again = open_to_tune(
+        settings.ImageModel(path=str(run.path)), device=CPU, seed=0
+    )  # what was tuned can be tuned further
     torch.testing.assert_close(again.condition([CAPTIONS[0]]), pipe.encode_prompt(CAPTIONS[0], CPU, 1, False)[0])
 
 
@@ -221,7 +225,31 @@ def test_pairs_that_rewards_judge_are_of_the_captions_that_were_given(folder: Pa
     assert "have no prompt" not in running.notices(run)
 
 
+def test_large_images_are_few_at_once_and_compared_by_small_copies(policy: TunedModel) -> None:
+    large = UNet2DModel(
+        sample_size=512, in_channels=3, out_channels=3, layers_per_block=1, block_out_channels=(8,), norm_num_groups=4,
+        down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",),
+    )  # fmt: skip
+    of_512 = replace(policy, model=ImageModel(large, policy.model.schedule, "none"))
+    assert (of_512.at_once(64), policy.at_once(64)) == (5, 64)
+    few, many = torch.rand(2, 1, 8, 8), torch.rand(2, 3, 16, 32)
+    assert torch.equal(small_copies(few), few.flatten(1).double())
+    assert small_copies(many).shape == (2, 3 * 8 * 8)
+    assert small_copies(many)[1, 0].item() == pytest.approx(many[1, 0, :2, :4].mean().item())
+
+
+def test_another_vae_takes_the_place_of_the_pipelines_own(folder: Path, tmp_path: Path) -> None:
+    own = AutoencoderKL.from_pretrained(folder, subfolder="vae")
+    own.register_to_config(scaling_factor=0.5)
+    own.save_pretrained(tmp_path / "vae")
+    wish = settings.ImageModel(path=str(folder), vae=str(tmp_path / "vae"))
+    vae = open_to_tune(wish, device=CPU, seed=0).model.vae
+    assert vae is not None
+    assert vae.config.scaling_factor == 0.5
+    assert not any(p.requires_grad for p in vae.parameters())
+
+
 def test_a_model_with_two_text_encoders_is_not_tuned(tmp_path: Path) -> None:
     folder = tiny_images.stable_diffusion_xl(tmp_path / "xl")
     with pytest.raises(ImageModelError, match=r"two text encoders(.|\n)*of the kind StableDiffusionPipeline"):
-        open_to_tune(ImageModel(path=str(folder)), device=CPU, seed=0)
+        open_to_tune(settings.ImageModel(path=str(folder)), device=CPU, seed=0)
