@@ -95,7 +95,7 @@ def _learn(stage: Stage, found: Path | None) -> bool:
 
     run, preset, parts, examine, reporter, control = stage
     progress = Progress() if found is None else parts.restore(found)
-    if found is not None or _has(run, "step"):
+    if found is not None or _has(run, "run_started"):  # also one that ended after its first answers, before a step
         reporter.event(events.Resumed(time=time.time(), from_step=progress.step))
     if found is None:
         _look_first(parts, examine, reporter)
@@ -127,7 +127,7 @@ def _work(stage: Stage, found: Path | None) -> bool:
     from engine.work import perform
 
     run, preset, parts, _, reporter, control = stage
-    if _has(run, "step"):
+    if _has(run, "run_started"):
         reporter.event(events.Resumed(time=time.time(), from_step=parts.method.done))
     _tell_start(run, preset, parts, parts.method.steps, reporter)
     return perform(parts.method, reporter, control)

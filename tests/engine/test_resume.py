@@ -82,15 +82,15 @@ def size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
-def kill_in_step(step: int) -> None:
-    """Kill this process right after the line of `step` is written, before anything can be saved."""
+def kill_in_step(step: int, kind: type[Any] = events.Step) -> None:
+    """Kill this process right after the line of `step` is written, or another of it, before anything is saved."""
     from engine.reporting import Reporter
 
     tell = Reporter.event
 
     def tell_and_die(self: Reporter, event: Any) -> None:
         tell(self, event)
-        if isinstance(event, events.Step) and event.step == step:
+        if isinstance(event, kind) and event.step == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
     Reporter.event = tell_and_die  # type: ignore[method-assign]
@@ -127,6 +127,15 @@ def test_a_run_killed_before_its_first_checkpoint_starts_over_and_says_so(tmp_pa
     assert running.live(run, kill_in_step, 1) == running.KILLED
     assert running.live(run) == running.FINISHED
     assert [event.from_step for event in running.of_kind(run, events.Resumed)] == [0]
+    assert_as_undisturbed(run, undisturbed)
+
+
+def test_a_run_killed_between_its_first_answers_and_its_first_step_tells_them_once(tmp_path: Path) -> None:
+    undisturbed = running.done(tmp_path / "undisturbed", running.grpo())
+    run = running.new_run(tmp_path / "killed", running.grpo())
+    assert running.live(run, kill_in_step, 1, events.Samples) == running.KILLED
+    assert running.steps_of(run) == []
+    assert running.live(run) == running.FINISHED
     assert_as_undisturbed(run, undisturbed)
 
 
