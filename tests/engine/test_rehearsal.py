@@ -537,7 +537,7 @@ def with_rows(tmp_path: Path, *rows: dict[str, Any]) -> dict[str, str]:
 
 def test_a_check_reports_every_method_that_is_there_with_a_step_measured(tmp_path: Path) -> None:
     for name, preset in PRESETS.items():
-        run = running.new_run(tmp_path / name, preset())
+        run = running.new_run(tmp_path / name, preset(**running.on_disk(name, tmp_path)))
         assert check_process.main([str(run.path)]) == 0
         assert report_of(run).measured is not None
         assert running.of_kind(run, events.Step) == []
