@@ -31,11 +31,11 @@ def evaluations(run: RunDir, name: str) -> list[float]:
 
 
 def test_from_examples_by_a_reward_model_to_ppo_whose_held_out_score_rises(tmp_path: Path) -> None:
-    typed(tmp_path, "sft_tiny", "training.steps=50", "sft.sample_every=0")
+    typed(tmp_path, "sft_tiny", "training.steps=35", "sft.sample_every=0")
     typed(tmp_path, "reward_model_sums")
-    tuned = typed(tmp_path, "ppo_sums", "training.steps=20", "training.eval_every=1")
-    score, right = (evaluations(tuned, name) for name in ("eval_reward", "eval_rewards/verifier/mean"))
+    tuned = typed(tmp_path, "ppo_sums", "training.steps=30")
+    score = evaluations(tuned, "eval_reward")  # the first of them before the first step
+    assert len(score) == 7
     assert sum(score[-3:]) / 3 > score[0] + 0.15  # in spreads of the reward model's scores
-    assert sum(right[-3:]) / 3 > right[0]
     assert (tuned.path / "critic" / "config.json").is_file()
     assert (tuned.final / "config.json").is_file()
