@@ -21,7 +21,7 @@ from tests.engine.test_checkpoint import change
 
 pytestmark = pytest.mark.usefixtures("fork_server")
 
-KILLS = int(os.environ.get("PLUMBLINE_KILLS", "25"))
+KILLS = int(os.environ.get("PLUMBLINE_KILLS", "16"))
 SEED = int(os.environ.get("PLUMBLINE_KILL_SEED", "0"))
 #: A run that was killed so often is let go on to its end, so that each trial ends with a comparison.
 KILLS_A_RUN = 5

@@ -47,15 +47,6 @@ def command_line(folder: Path, preset: Preset, *more: str) -> Iterator["tuple[su
         process.communicate()
 
 
-def typed_with_two(folder: Path, preset: Preset) -> RunDir:
-    """The run in two processes, from beginning to end, as a person starts it."""
-    with command_line(folder, preset, "--set", "training.processes=2") as (process, run):
-        said, _ = process.communicate(timeout=180)
-        assert process.returncode == running.FINISHED, said + running.log_of(run)
-    assert running.of_kind(run, events.RunStarted)[0].processes == 2
-    return run
-
-
 def with_two(folder: Path, preset: TextPreset) -> RunDir:
     """The run in two processes, from beginning to end."""
     training = getattr(preset, "training").model_copy(update={"processes": 2})  # noqa: B009 - all that train have one
@@ -88,7 +79,7 @@ def assert_same_curve(found: RunDir, wanted: RunDir, names: list[str]) -> None:
 
 def test_two_processes_give_the_sft_curve_of_one_and_only_the_first_writes(tmp_path: Path) -> None:
     preset = running.sft(**uneven(tmp_path, training={"micro_batch_size": 3, "eval_every": 3}))
-    one, two = running.done(tmp_path / "one", preset), typed_with_two(tmp_path, preset)
+    one, two = running.done(tmp_path / "one", preset), with_two(tmp_path, preset)
     same = ["loss", "grad_norm", "entropy", "mean_token_accuracy", "num_tokens", "learning_rate"]
     assert_same_curve(two, one, same)
     measured = [[e.values["eval_loss"] for e in running.of_kind(run, events.Evaluation)] for run in (two, one)]
@@ -99,7 +90,7 @@ def test_two_processes_give_the_sft_curve_of_one_and_only_the_first_writes(tmp_p
     assert len(running.of_kind(two, events.RunStarted)) == 1
     assert len(running.of_kind(two, events.RunFinished)) == 1
     assert [event.step for event in running.of_kind(two, events.Checkpoint)] == [2, 4, 6]
-    names = {"environment.json", "ended.json", "preset.yaml", "process.json", "engine.log", "engine.lock", "heartbeat"}
+    names = {"environment.json", "preset.yaml", "process.json", "engine.log", "heartbeat"}
     assert {entry.name for entry in two.path.iterdir()} == names | {"events.jsonl", "checkpoints", "final"}
 
 
