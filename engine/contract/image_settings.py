@@ -5,17 +5,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer
 
 from engine.contract.scorer_settings import ScorerModel
-from engine.contract.settings import STRICT, setting
+from engine.contract.settings import DEVICE, DTYPE, STRICT, as_sources, as_written, setting
 
 #: How a model's path begins that names one of those that ship.
 ASSETS = "assets:"
 
 #: What a denoiser's network gives: the noise, the clean image, or the v of Salimans and Ho 2022 (arXiv:2202.00512).
 Prediction = Literal["epsilon", "sample", "v_prediction"]
-
-
-DTYPE = setting("auto", "number format of the arithmetic; auto is bfloat16 on a GPU that has it, else float32")
-DEVICE = setting("auto", "auto, cpu, cuda, cuda:1 or mps", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
 
 
 class Network(BaseModel, **STRICT):
@@ -128,19 +124,9 @@ class ImageSource(BaseModel, **STRICT):
     options: dict[str, Any] = setting(default_factory=dict, help="how judgements of a labelling set are used")
 
 
-def _as_sources(value: Any) -> Any:
-    items = value if isinstance(value, list) else [value]
-    return [{"path": item} if isinstance(item, str) else item for item in items]
-
-
-def _as_written(sources: list[ImageSource]) -> Any:
-    brief = [s.path if s == ImageSource(path=s.path) else s.model_dump(exclude_defaults=True) for s in sources]
-    return brief[0] if len(brief) == 1 else brief
-
-
 #: One source or a list; a source is its path or a mapping. Written back in the shortest form.
 ImageSources = Annotated[
-    list[ImageSource], Field(min_length=1), BeforeValidator(_as_sources), PlainSerializer(_as_written)
+    list[ImageSource], Field(min_length=1), BeforeValidator(as_sources), PlainSerializer(as_written)
 ]
 
 

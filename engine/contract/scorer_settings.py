@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from engine.contract.settings import STRICT, setting
+from engine.contract.settings import DEVICE, DTYPE, STRICT, setting
 
 
 class ScorerNetwork(BaseModel, **STRICT):
@@ -21,10 +21,8 @@ class ScorerModel(BaseModel, **STRICT):
         min_length=1,
     )
     scratch: ScorerNetwork = setting(ScorerNetwork(), "the network to build", needs="path=scratch")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting(
-        "auto", "number format of the arithmetic; auto is bfloat16 on a GPU that has it, else float32"
-    )
-    device: str = setting("auto", "auto, cpu, cuda, cuda:1 or mps", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = DTYPE
+    device: str = DEVICE
 
 
 class ImageRewardModel(BaseModel, **STRICT):

@@ -24,6 +24,8 @@ def setting(
 
 NAME = setting(None, "what the run is called; letters, digits, - and _", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
 SEED = setting(0, "start of every random choice; the same seed gives the same run", ge=0, lt=2**32)
+DTYPE = setting("auto", "number format of the arithmetic; auto is bfloat16 on a GPU that has it, else float32")
+DEVICE = setting("auto", "auto, cpu, cuda, cuda:1 or mps", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
 
 #: A count, or auto for what the engine finds out at start.
 AutoOrCount = Annotated[int, Field(ge=1)] | Literal["auto"]
@@ -89,10 +91,8 @@ class Model(BaseModel, **STRICT):
         min_length=1,
     )
     scratch: Scratch | None = setting(None, "the model to build", needs="path=scratch")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting(
-        "auto", "number format of the arithmetic; auto is bfloat16 on a GPU that has it, else float32"
-    )
-    device: str = setting("auto", "auto, cpu, cuda, cuda:1 or mps", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = DTYPE
+    device: str = DEVICE
     quantization: Literal["none", "8bit", "4bit"] = setting("none", "smaller weights on a GPU; needs an adapter")
     adapter: Adapter | None = setting(None, "train a small addition instead of all weights", main=True)
     reference: str | None = setting(
@@ -132,18 +132,20 @@ class Source(BaseModel, **STRICT):
     options: dict[str, Any] = setting(default_factory=dict, help="what the task's generator takes, by name")
 
 
-def _as_sources(value: Any) -> Any:
+def as_sources(value: Any) -> Any:
+    """A list of mappings, of one source or several, each a mapping or its path alone."""
     items = value if isinstance(value, list) else [value]
     return [{"path": item} if isinstance(item, str) else item for item in items]
 
 
-def _as_written(sources: list[Source]) -> Any:
-    brief = [s.path if s == Source(path=s.path) else s.model_dump(exclude_defaults=True) for s in sources]
+def as_written(sources: list[Any]) -> Any:
+    """Sources in the shortest form: those of which only the path is said are their path."""
+    brief = [s.path if s == type(s)(path=s.path) else s.model_dump(exclude_defaults=True) for s in sources]
     return brief[0] if len(brief) == 1 else brief
 
 
 #: One source or a list; a source is its path or a mapping. Written back in the shortest form.
-Sources = Annotated[list[Source], Field(min_length=1), BeforeValidator(_as_sources), PlainSerializer(_as_written)]
+Sources = Annotated[list[Source], Field(min_length=1), BeforeValidator(as_sources), PlainSerializer(as_written)]
 
 
 class Data(BaseModel, **STRICT):
