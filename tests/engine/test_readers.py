@@ -11,9 +11,10 @@ from transformers import AutoModelForCausalLM
 from engine.contract.online_settings import Rollout
 from engine.logprobs import split_head
 from engine.models import Policy
-from engine.rollout import decode, grouped, layers, local
+from engine.rollout import caches, decode, grouped, layers, local
+from engine.rollout.caches import grid_of
 from engine.rollout.generic import GenericReader, RereadingReader, keeps_a_cache
-from engine.rollout.grouped import GroupedReader, grid_of
+from engine.rollout.grouped import GroupedReader
 from engine.rollout.layers import Layers, readable_head
 from engine.rollout.local import sample_answers
 from engine.rollout.memory import row_bytes, rows_at_once
@@ -40,6 +41,12 @@ def policy_of(family: str, **extra: Any) -> Policy:
     config: Any = policy.model.generation_config
     config.eos_token_id = list(range(1, 30))  # rows end at different times
     return policy
+
+
+@pytest.fixture(params=["prompts in front of rows", "prompts once a group"])
+def _kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each way to keep keys and values, whatever would be the faster."""
+    monkeypatch.setattr(caches, "SMALL", 0 if "once" in request.param else 2**40)
 
 
 def flat(answers: list[list[Answer]]) -> list[Answer]:
@@ -123,6 +130,7 @@ def test_virtual_tokens_are_left_to_transformers() -> None:
 # ------------------------------------------------------------------------------------------------- the same answers
 
 
+@pytest.mark.usefixtures("_kept")
 @pytest.mark.parametrize(
     "kind", [{}, {"attention_bias": True}, {"num_key_value_heads": 4}, {"tie_word_embeddings": True}]
 )
@@ -136,6 +144,7 @@ def test_layers_read_by_themselves_write_what_the_whole_model_writes(
     )
 
 
+@pytest.mark.usefixtures("_kept")
 @pytest.mark.parametrize("family", ["qwen2", "qwen3"])
 def test_its_kin_write_what_the_whole_model_writes(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = policy_of(family)
@@ -206,6 +215,7 @@ def test_a_prompt_is_read_once_for_its_group_and_no_padding_with_it(monkeypatch:
     assert seen == [3 + 11 + 1 + 6, 12, 12]  # the prompts' tokens; then one of each answer, but for the last
 
 
+@pytest.mark.usefixtures("_kept")
 def test_long_prompts_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = policy_of("llama")
     usual = flat(sample_answers(policy, PROMPTS, SEEDS, Rollout(max_new_tokens=12)))
@@ -235,6 +245,17 @@ def test_rows_of_uneven_groups_find_their_places() -> None:
     assert grid.take(grid.lay(states)).equal(states)
 
 
+@pytest.mark.parametrize(("small", "kind"), [(2**22, caches.RowsCache), (2**10, caches.GroupsCache)])
+def test_prompts_stand_in_front_of_each_row_while_that_is_little(
+    small: int, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caches, "SMALL", small)
+    reader = local._reader(policy_of("llama"), PROMPTS, 3, 4)
+    assert isinstance(reader, GroupedReader)
+    assert type(reader._cache) is kind
+
+
+@pytest.mark.usefixtures("_kept")
 @pytest.mark.parametrize("share", [0.0, 0.5], ids=["at once", "half"])
 def test_groups_that_shrink_unevenly_change_nothing(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = policy_of("llama")
