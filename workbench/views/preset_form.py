@@ -33,7 +33,8 @@ class SectionGroup(QWidget):
         self._kept: set[Key] = set()
         self._theme = theme.LIGHT
         self._title = label(section.title, "strong" if is_inner else "title")
-        self._switch = QCheckBox()
+        self._switch = QCheckBox(self)
+        self._switch.setVisible(section.switch is not None)
         self._more = QPushButton()
         self._build(is_inner)
 
