@@ -6,7 +6,7 @@ HEUSEL = "Heusel et al. 2017, arXiv:1706.08500"
 HO = "Ho et al. 2020, arXiv:2006.11239"
 
 CATALOGUE: dict[str, Metric] = {
-    "images/drawn": Metric("Pictures drawn", "", "none", "pictures of this run that are there"),
+    "images/drawn": Metric("Pictures drawn", "", "none", "pictures of this run that are there", is_count=True),
     "images/steps_per_second": Metric(
         "Drawing speed", "steps/s", "up", "steps of the sampler times pictures, a second of this life of the run"
     ),

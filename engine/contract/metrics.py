@@ -25,10 +25,12 @@ CATALOGUE: dict[str, Metric] = {
     **tuning_metrics.CATALOGUE,
     "loss": Metric("Loss", "", "down", "what the optimiser lowers"),
     "grad_norm": Metric("Gradient norm", "", "none", "length of the gradient before clipping"),
-    "skipped_updates": Metric("Skipped updates", "", "down", "updates left out so far: loss or gradient was no number"),
+    "skipped_updates": Metric(
+        "Skipped updates", "", "down", "updates left out so far: loss or gradient was no number", is_count=True
+    ),
     "learning_rate": Metric("Learning rate", "", "none", "size of this step of AdamW"),
     "entropy": Metric("Entropy", "nats", "none", "mean uncertainty over the next token; near 0 the model has settled"),
-    "num_tokens": Metric("Tokens seen", "tokens", "none", "tokens read so far, prompts included"),
+    "num_tokens": Metric("Tokens seen", "tokens", "none", "tokens read so far, prompts included", is_count=True),
     "mean_token_accuracy": Metric("Token accuracy", "", "up", "share of target tokens that were the likeliest"),
     "reward": Metric("Reward", "", "up", "mean weighted reward of the sampled answers"),
     "reward_std": Metric("Spread of rewards", "", "none", "mean standard deviation of rewards within a prompt", GRPO),
@@ -97,7 +99,9 @@ CATALOGUE: dict[str, Metric] = {
         "down",
         "share of answers on which a part of the reward failed; not learned from",
     ),
-    "prompts/retired": Metric("Retired prompts", "prompts", "none", "mastered, and asked no more", SCALE_RL),
+    "prompts/retired": Metric(
+        "Retired prompts", "prompts", "none", "mastered, and asked no more", SCALE_RL, is_count=True
+    ),
     "ratio/max_error": Metric(
         "Ratio self-check",
         "",
@@ -174,7 +178,7 @@ CATALOGUE: dict[str, Metric] = {
     "proof/order_error": Metric("Order, off by", "", "down", "measured order of the error, less what it should be"),
     "proof/worst_z": Metric("Worst z of a law", "standard errors", "down", "samples against their sampler's exact law"),
     "proof/difference": Metric("Largest difference to diffusers", "", "down", "of any pixel, from the same noise"),
-    "proof/failed": Metric("Checks that fail", "checks", "down", "so far"),
+    "proof/failed": Metric("Checks that fail", "checks", "down", "so far", is_count=True),
     "eval_energy_distance": Metric(
         "Distance of the particles", "", "down", "energy distance from where particles end to the data; 0 is one law"
     ),

@@ -36,6 +36,12 @@ def test_a_number_has_three_significant_digits_and_a_true_minus(value, text):
     assert figures.number(value) == text
 
 
+def test_what_is_counted_is_whole_unless_it_is_a_mean_of_counts() -> None:
+    assert [figures.measured(value, is_count=True) for value in (40.0, 12345.0, 2.5)] == ["40", "12,345", "2.50"]
+    assert figures.measured(math.inf, is_count=True) == figures.measured(math.inf, is_count=False) == "\N{INFINITY}"
+    assert figures.measured(40.0, is_count=False) == "40.0"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

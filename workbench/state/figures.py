@@ -27,6 +27,11 @@ def number(value: float, digits: int = 3) -> str:
     return _true_minus(f"{rounded:.{decimals}f}" if decimals > 0 else f"{value:,.0f}")
 
 
+def measured(value: float, *, is_count: bool) -> str:
+    """A metric's value: whole where it counts things, `number` where it measures."""
+    return count(int(value)) if is_count and math.isfinite(value) and value == int(value) else number(value)
+
+
 def signed(value: float, digits: int = 3) -> str:
     """`number` with a plus where it is positive: for advantages and differences."""
     return f"+{number(value, digits)}" if value > 0 else number(value, digits)

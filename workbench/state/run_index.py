@@ -12,6 +12,8 @@ from workbench.state import figures
 
 #: Methods whose runs have a reward to look at.
 LEARN_FROM_REWARD = ("grpo", "ppo", "best_of_n", "online_dpo")
+#: Methods whose steps are no progress that a curve would show: what they found is said in words.
+WITHOUT_CURVE = ("diffusion_sample", "sampler_proof")
 #: One word for a state; it always stands beside an icon and a colour.
 WORDS: dict[State, str] = {
     "starting": "Starting",
@@ -26,7 +28,10 @@ WORDS: dict[State, str] = {
 
 @dataclass(frozen=True)
 class RunRow:
-    """A run in one glance. line: where it stands or how it ended. fraction: of its steps, while it is alive."""
+    """A run in one glance. line: where it stands or how it ended. fraction: of its steps, while it is alive.
+
+    headline: the curve of its main metric, empty where no curve says anything.
+    """
 
     path: Path
     name: str
@@ -44,7 +49,7 @@ class RunRow:
 def row_of(summary: Summary, now: float) -> RunRow:
     """now: seconds since the epoch, for "4 min ago"."""
     name = metrics.HEADLINE.get(summary.method, "loss")
-    shape = [values[name] for values in summary.shape if name in values]
+    is_drawn = summary.method not in WITHOUT_CURVE
     alive = summary.status.is_alive
     return RunRow(
         path=summary.run.path,
@@ -53,7 +58,7 @@ def row_of(summary: Summary, now: float) -> RunRow:
         state=summary.status.state,
         line=_standing(summary) if alive else _ending(summary, now),
         fraction=min(summary.step / summary.steps, 1.0) if alive and summary.steps else None,
-        headline=shape,
+        headline=[values[name] for values in summary.shape if is_drawn and name in values],
     )
 
 
@@ -77,15 +82,27 @@ def _ending(summary: Summary, now: float) -> str:
     age = figures.ago(now - summary.time)
     if summary.status.state == "stopped" and summary.steps:
         return f"{figures.progress(summary.step, summary.steps)} · {age}"
+    outcome = _outcome(summary)
+    parts = [outcome, age] if summary.method in WITHOUT_CURVE else [outcome, _many(summary.step, "step"), age]
+    return " · ".join(part for part in parts if part)
+
+
+def _outcome(summary: Summary) -> str:
+    """What came of the run, in a few words; "" if it told nothing."""
     name = metrics.HEADLINE.get(summary.method, "loss")
-    parts = [_steps(summary.step), age]
-    if name in summary.values:
-        parts.insert(0, f"{metrics.describe(name).title.lower()} {figures.number(summary.values[name])}")
-    return " · ".join(parts)
+    if summary.method == "sampler_proof" and "proof/failed" in summary.values:
+        failed = int(summary.values["proof/failed"])
+        return f"{_many(failed, 'check')} failed" if failed else "all checks hold"
+    if name not in summary.values:
+        return ""
+    value, known = summary.values[name], metrics.describe(name)
+    if summary.method == "diffusion_sample":
+        return _many(int(value), "picture")
+    return f"{known.title.lower()} {figures.measured(value, is_count=known.is_count)}"
 
 
-def _steps(step: int) -> str:
-    return f"{figures.count(step)} step" + ("s" if step != 1 else "")
+def _many(count: int, thing: str) -> str:
+    return f"{figures.count(count)} {thing}" + ("s" if count != 1 else "")
 
 
 class RunIndex:

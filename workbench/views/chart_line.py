@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtGui import QColor
 
+from engine.contract import metrics
 from workbench.state import figures
 from workbench.state.pyramid import Floats, Line
 from workbench.state.series import Sample, Series, Smoothed
@@ -28,8 +29,12 @@ Strokes = tuple[Line | None, Line | None]  # thin, and bold on top of it
 
 @dataclass
 class ChartLine:
-    """smoothed: None for a series shown as it is. weight: of the smoothing in a picture of PICTURE samples."""
+    """One series of a metric, `name`.
 
+    smoothed: None for a series shown as it is. weight: of the smoothing in a picture of PICTURE samples.
+    """
+
+    name: str
     label: str
     series: Series
     smoothed: Smoothed | None
@@ -77,7 +82,7 @@ class ChartLine:
 
     def reading(self, sample: Sample, scale: Scale, *, is_named: bool) -> Point:
         """What the cursor says of a sample."""
-        words = figures.number(sample.y)
+        words = self.figure(sample.y)
         return Point(
             sample.x,
             scale.height(sample.y),
@@ -85,15 +90,19 @@ class ChartLine:
             f"{words}  {self.label}" if is_named else words,
         )
 
+    def figure(self, value: float) -> str:
+        """A value as people read it; things that are counted are whole."""
+        return figures.measured(value, is_count=metrics.describe(self.name).is_count)
+
     def summary(self, *, is_named: bool) -> str:
         """Last, lowest and highest value, for those who do not see the chart."""
         last, extrema = self.series.last, self.series.extrema()
         name = f"{self.label}: " if is_named else ""
         if last is None:
             return f"{name}no values yet"
-        words = f"{name}last {figures.number(last.y)} at {figures.tick(last.x, 1)}"
+        words = f"{name}last {self.figure(last.y)} at {figures.tick(last.x, 1)}"
         if extrema is not None:
-            words += f", lowest {figures.number(extrema.low)}, highest {figures.number(extrema.high)}"
+            words += f", lowest {self.figure(extrema.low)}, highest {self.figure(extrema.high)}"
         return words
 
     def _expected(self, whole: Span) -> float:
@@ -123,7 +132,7 @@ def corner(lines: Sequence[ChartLine], theme: Theme) -> tuple[Value, ...]:
     """The last value of each line, in the line's colour where there are several, alarming if it is no number."""
     last = [(line, line.series.last) for line in lines]
     return tuple(
-        Value(figures.number(sample.y), _figure_colour(line, sample, theme, is_alone=len(lines) == 1))
+        Value(line.figure(sample.y), _figure_colour(line, sample, theme, is_alone=len(lines) == 1))
         for line, sample in last
         if sample is not None
     )

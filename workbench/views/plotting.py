@@ -248,7 +248,7 @@ class Chart(QFrame):
             self._canvas.add(name)
         smoothed = Smoothed(series) if is_smoothed else None
         style = self._theme.curve(colour_index)
-        self._lines[name] = ChartLine(label or name, series, smoothed, colour_index, style, self._weight)
+        self._lines[name] = ChartLine(name, label or name, series, smoothed, colour_index, style, self._weight)
         self._invalidate()
 
     def hide_series(self, name: str) -> None:
