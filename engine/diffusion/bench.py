@@ -61,6 +61,11 @@ class ImageBench(Generic[Model]):
         device: torch.device = self.accelerator.device
         return device
 
+    def warn(self, what: str, advice: str) -> None:
+        """Of the data: a run tells it at once, and `check` in its report."""
+        self.reporter.notice("warning", what, advice)
+        self.findings.append(Finding(level="warning", what=what, advice=advice))
+
     def share(self, items: Sequence[Item]) -> list[Item]:
         """This process's part of a batch."""
         accelerator = self.accelerator

@@ -59,8 +59,9 @@ def images_for(
     lost = [*train.left_out, *(held_out.left_out if held_out is not None else ())]
     if lost:
         more = f"; and {len(lost) - TOLD} more" if len(lost) > TOLD else ""
-        what = f"{len(lost)} images are left out: {'; '.join(lost[:TOLD])}{more}"
-        bench.reporter.notice("warning", what, "mend those images if they matter; the run goes on without them")
+        count = "1 image is" if len(lost) == 1 else f"{len(lost):,} images are"
+        what = f"{count} left out: {'; '.join(lost[:TOLD])}{more}"
+        bench.warn(what, "mend those images if they matter; the run goes on without them")
     return train, held_out
 
 

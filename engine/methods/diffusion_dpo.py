@@ -201,7 +201,7 @@ def pairs_of(
 def _tell_left_out(pairs: PicturePairs, bench: ImageBench[TunedModel]) -> None:
     total = len(pairs) + sum(map(len, pairs.left_out.values()))
     if lost := left_out.told(pairs.left_out, total, "pairs"):
-        bench.reporter.notice("warning", lost, "mend those rows if they matter; the run goes on without them")
+        bench.warn(lost, "mend those rows if they matter; the run goes on without them")
 
 
 def _tell_unasked(pairs: PicturePairs, bench: ImageBench[TunedModel]) -> None:
@@ -210,7 +210,7 @@ def _tell_unasked(pairs: PicturePairs, bench: ImageBench[TunedModel]) -> None:
     if count and bench.model.model.condition == "text":
         what = f"{count} of {len(pairs)} pairs have no prompt, and the model is asked in words"
         advice = "give each row its `prompt`; without one it teaches what is drawn when nothing is asked for"
-        bench.reporter.notice("warning", what, advice)
+        bench.warn(what, advice)
 
 
 def told(result: DiffusionDpoLoss, errors: PairErrors) -> dict[str, Mean]:

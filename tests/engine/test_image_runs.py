@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, UNet2DModel
+from PIL import Image
 
 from engine.contract import events
 from engine.contract.image_settings import ImageData
@@ -150,6 +151,21 @@ def test_a_run_says_what_images_it_has_and_check_tries_a_step(finished: RunDir, 
     (checked,) = running.of_kind(run, events.Preflight)
     assert checked.report.measured.grad_norm > 0
     assert not run.saved_steps()
+
+
+def test_check_says_which_images_cannot_be_used(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name in ("a", "b"):
+        Image.new("L", (8, 8)).save(pictures / f"{name}.png")
+    (pictures / "torn.png").write_bytes((pictures / "a.png").read_bytes()[:40])
+    preset = tiny("vae", data={"train": {"path": str(pictures)}, "eval_share": 0.0})
+    run = running.new_run(tmp_path / "checked", preset)
+    assert rehearsal.main([str(run.path)]) == 0
+    (checked,) = running.of_kind(run, events.Preflight)
+    (warning,) = [finding for finding in checked.report.findings if finding.level == "warning"]
+    assert warning.what.startswith("1 image is left out: torn.png is broken")
+    assert "mend" in warning.advice
 
 
 def test_images_of_more_classes_than_the_network_knows_are_refused(tmp_path: Path) -> None:
