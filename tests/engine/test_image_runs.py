@@ -164,7 +164,7 @@ def test_check_says_which_images_cannot_be_used(tmp_path: Path) -> None:
     assert rehearsal.main([str(run.path)]) == 0
     (checked,) = running.of_kind(run, events.Preflight)
     (warning,) = [finding for finding in checked.report.findings if finding.level == "warning"]
-    assert warning.what.startswith("1 image is left out: torn.png is broken")
+    assert warning.what.startswith("1 image is left out: torn.png is none of PNG")
     assert "mend" in warning.advice
 
 
