@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from engine.contract import metrics
+from engine.contract import measures, metrics
 from engine.contract.preset import TextPreset, preset_text
 from engine.contract.run_dir import RunDir, read_json
 from engine.contract.status import summarise
@@ -135,7 +135,7 @@ def _evaluations(run: RunDir) -> list[str]:
 def _measure(name: str, found: dict[str, Any]) -> str:
     has_interval = found.get("low") is not None
     interval = f"{found['low']:.4g} to {found['high']:.4g}" if has_interval else ""
-    return f"| {metrics.measure(name).title} (`{name}`) | {found['value']:.4g} | {interval} |"
+    return f"| {measures.measure(name).title} (`{name}`) | {found['value']:.4g} | {interval} |"
 
 
 def _parents(run: RunDir) -> list[str]:

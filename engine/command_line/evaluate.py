@@ -21,6 +21,7 @@ MEASURES = ("loss", "answers", "preferences", "scores")
 ROWS = 256
 #: Answers to each prompt where two models are compared by how often they have to be asked.
 ASKED = 128
+OF_SEVERAL = "of how many answers one is right, and by --reward the best is told (default: 2, 4, 8 …)"
 FINISHED, STOPPED = 0, 3
 
 
@@ -42,9 +43,9 @@ def add(command: argparse.ArgumentParser) -> None:
         "--measure",
         action="append",
         choices=MEASURES,
-        help="held-out loss; sampled answers (accuracy, pass@k and reward, or ROUGE and BLEU); order of preference"
-        " pairs by implicit reward; scores of a reward model; may be given again (default: all that model and data"
-        " allow)",
+        help="held-out loss; sampled answers (accuracy, pass@k, reward and that of the best of k, or ROUGE and BLEU);"
+        " order of preference pairs by implicit reward; scores of a reward model; may be given again (default: all that"
+        " model and data allow)",
     )
     command.add_argument(
         "--against",
@@ -54,7 +55,7 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--answer", metavar="COLUMN", help="the right answer, to be met exactly")
     command.add_argument("--reward", metavar="PRESET", help=given_rewards.HELP)
-    command.add_argument("--pass-at", type=arguments.whole(1), action="append", metavar="K", help="default: 2, 4, 8 …")
+    command.add_argument("--pass-at", type=arguments.whole(1), action="append", metavar="K", help=OF_SEVERAL)
     command.add_argument("--reference", metavar="MODEL", help="for preferences (default: the adapter off)")
     beta = arguments.number(above=0, most=1000)
     command.add_argument("--beta", type=beta, default=0.1, help="of the implicit reward (default: 0.1)")
@@ -145,7 +146,9 @@ def _tell(options: argparse.Namespace, report: dict[str, Any], kept: Path | None
         terminal.say(f"against {against['model']}")
         terminal.show_table([("measure", "value", "95% interval", "over", ""), *_rows(against["measures"])])
         terminal.say()
-        terminal.show_table([("answers", "this", "that", "difference, 95%"), *map(_compared, against["differences"])])
+        for what, name in (("answers", "differences"), ("best of", "differences_of_best")):
+            if found := against[name]:
+                terminal.show_table([(what, "this", "that", "difference, 95%"), *map(_compared, found)])
         for sentence in against["verdicts"]:
             terminal.say(sentence)
     for note in report["notes"]:

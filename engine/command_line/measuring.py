@@ -286,21 +286,41 @@ def _compared(mine: Outcome, theirs: Outcome, ks: list[int]) -> dict[str, Any]:
         "measures": {name: figure._asdict() for name, figure in theirs.figures.items()},
         "answers": _kept(theirs.graded),
         "differences": [],
+        "differences_of_best": [],
         "verdicts": [],
     }
     prompts = min(mine.graded.prompts, theirs.graded.prompts)
     if mine.graded.scores:
-        first, second = (right_of(outcome.graded.scores[:prompts]) for outcome in (mine, theirs))
-        each = len(mine.graded.scores[0])
-        found = comparison.differences(first, second, answers=each, ks=[1, *ks])
-        match = comparison.asked_to_match(first, second, answers=each)
-        told["differences"] = [point._asdict() for point in found]
-        told["verdicts"].append(comparison.verdict(found, match, names=names, prompts=prompts))
+        _compare_scores(told, mine.graded.scores[:prompts], theirs.graded.scores[:prompts], ks, names)
     if mine.graded.rewards:
-        difference = comparison.of_rewards(mine.graded.rewards[:prompts], theirs.graded.rewards[:prompts])
-        told["reward"] = difference._asdict()
-        told["verdicts"].append(comparison.verdict_of_reward(difference, names=names, prompts=prompts))
+        _compare_rewards(told, mine.graded.rewards[:prompts], theirs.graded.rewards[:prompts], ks, names)
     return told
+
+
+def _compare_scores(
+    told: dict[str, Any], mine: list[list[float]], theirs: list[list[float]], ks: list[int], names: tuple[str, str]
+) -> None:
+    """What pass@k says, into `told`."""
+    first, second = right_of(mine), right_of(theirs)
+    each = len(mine[0])
+    found = comparison.differences(first, second, answers=each, ks=[1, *ks])
+    match = comparison.asked_to_match(first, second, answers=each)
+    told["differences"] = [point._asdict() for point in found]
+    told["verdicts"].append(comparison.verdict(found, match, names=names, prompts=len(mine)))
+
+
+def _compare_rewards(
+    told: dict[str, Any], mine: list[list[float]], theirs: list[list[float]], ks: list[int], names: tuple[str, str]
+) -> None:
+    """What the rewards say, of any answer and of the best of k, into `told`."""
+    difference = comparison.of_rewards(mine, theirs)
+    told["reward"] = difference._asdict()
+    told["verdicts"].append(comparison.verdict_of_reward(difference, names=names, prompts=len(mine)))
+    if ks:
+        found = comparison.differences_of_best(mine, theirs, ks=[1, *ks])
+        match = comparison.asked_to_earn(mine, theirs)
+        told["differences_of_best"] = [point._asdict() for point in found]
+        told["verdicts"].append(comparison.verdict_of_best(found, match, names=names, prompts=len(mine)))
 
 
 def _kept(graded: Graded) -> dict[str, Any] | None:

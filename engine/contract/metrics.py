@@ -229,18 +229,6 @@ CATALOGUE: dict[str, Metric] = {
     "eval_nll_loss": Metric("Held-out SFT part of the loss", "nats a token", "down"),
 }
 
-LIN = "Lin 2004, ROUGE"
-CHEN = "Chen et al. 2021, arXiv:2107.03374"
-#: What `evaluate` finds and no run reports; what runs report of held-out data stands above with eval_ before it.
-_OF_EVALUATE: dict[str, Metric] = {
-    "greedy_accuracy": Metric("Greedy accuracy", "", "up", "share of prompts whose likeliest answer is right"),
-    "score": Metric("Verifier's score", "", "up", "mean score of sampled answers where some are partly right"),
-    "rouge1": Metric("ROUGE-1", "", "up", "words shared with the reference, F-measure", LIN),
-    "rouge2": Metric("ROUGE-2", "", "up", "pairs of words shared with the reference, F-measure", LIN),
-    "rougeL": Metric("ROUGE-L", "", "up", "words in the reference's order, F-measure", LIN),
-    "bleu": Metric("BLEU", "of 100", "up", "n-grams shared with the references, of the whole data", "Post 2018"),
-}
-
 _FIRST = {
     **image_metrics.FIRST,
     **tuning_metrics.FIRST,
@@ -371,14 +359,6 @@ def describe(name: str) -> Metric:
         )
         return Metric(f"Reward: {parts[1].replace('_', ' ')}, {statistic}", "", direction, meaning)
     return Metric(name.replace("_", " ").replace("/", ": ").capitalize())
-
-
-def measure(name: str) -> Metric:
-    """What is known of a measure of `evaluate`: all of it is held out, so the names have no eval_."""
-    if name.startswith("pass@"):
-        meaning = f"share of prompts of which one of {name.removeprefix('pass@')} answers is right, unbiased"
-        return Metric(name, "", "up", meaning, CHEN)
-    return _OF_EVALUATE.get(name) or CATALOGUE.get(f"eval_{name}") or describe(name)
 
 
 def board(method: str) -> list[str]:

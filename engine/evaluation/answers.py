@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from engine.data.sources import TASK, DataError, Row, Table
-from engine.evaluation.figures import Figures, of_answers, of_greedy, of_overlap, of_rewards
+from engine.evaluation.figures import Figures, of_answers, of_best, of_greedy, of_overlap, of_rewards
 from engine.rewards import Answered, RewardSum
 from engine.sampling import Pace, Sample, Sampler
 
@@ -100,6 +100,7 @@ def of_graded(graded: Graded, rows: Sequence[Row], ks: Sequence[int]) -> Figures
         figures |= of_greedy(graded.greedy)
     if graded.rewards:
         figures |= of_rewards(graded.rewards)
+        figures |= of_best(graded.rewards, graded.scores, ks)
     if graded.texts:
         references = [str(reference_of(row)) for row in rows[: graded.prompts]]
         figures |= of_overlap(graded.texts, references)

@@ -1,4 +1,5 @@
-"""Two models on the same prompts: pass@k side by side, and whether asking the second more often makes up for the first.
+"""Two models on the same prompts: what one of k answers, or the best of k, is worth, side by side, and whether asking
+the second more often makes up for the first.
 
 A model that learned from reward often answers better at once and worse in many tries: Yue et al. 2025
 (arXiv:2504.13837). Differences are taken within prompts, so that what makes a prompt hard for both cancels out.
@@ -9,14 +10,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
+from engine.evaluation import best_of
 from engine.evaluation.figures import mean_known
 from engine.evaluation.intervals import bootstrap_of_means
 from engine.evaluation.pass_at_k import by_prompt, mean_pass_at_k
 
 
 class Difference(NamedTuple):
-    """pass@k of the first and of the second model; low, high: a 95% interval of the first's less the second's."""
+    """What k answers of the first and of the second model are worth: pass@k, or the reward of the best. low, high: 95%
+    interval of the first's less the second's."""
 
     k: int
     first: float
@@ -33,17 +37,50 @@ class Difference(NamedTuple):
 def differences(first: Sequence[int], second: Sequence[int], *, answers: int, ks: Sequence[int]) -> list[Difference]:
     """first, second: right answers to each prompt, of `answers` by each model."""
     mine, theirs = (by_prompt(right, answers=answers, ks=ks) for right in (first, second))
-    intervals = bootstrap_of_means(mine - theirs)
-    means = zip(ks, mine.mean(dim=0).tolist(), theirs.mean(dim=0).tolist(), intervals, strict=True)
-    return [Difference(k, a, b, *interval) for k, a, b, interval in means]
+    return _between(mine, theirs, ks)
 
 
 def asked_to_match(first: Sequence[int], second: Sequence[int], *, answers: int) -> int | None:
     """How often the second has to be asked until it is right as often as the first at one answer; None if `answers`
     times do not suffice."""
     wanted = mean_pass_at_k(first, answers=answers, k=1)
-    curve = by_prompt(second, answers=answers, ks=range(1, answers + 1)).mean(dim=0)
-    reached = torch.nonzero(curve >= wanted - 1e-12)
+    return _reached(by_prompt(second, answers=answers, ks=range(1, answers + 1)), wanted)
+
+
+def differences_of_best(
+    first: Sequence[Sequence[float]], second: Sequence[Sequence[float]], *, ks: Sequence[int]
+) -> list[Difference]:
+    """first, second: rewards of the answers to each prompt, [prompts][answers], NaN where one has none."""
+    return _between(*_both_known(first, second, ks), ks)
+
+
+def asked_to_earn(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> int | None:
+    """How often the second has to be asked until its best answer earns what one of the first does; None if all of its
+    answers do not suffice."""
+    mine, theirs = _both_known(first, second, range(1, len(second[0]) + 1))
+    return _reached(theirs, float(mine[:, 0].mean()))
+
+
+def _both_known(
+    first: Sequence[Sequence[float]], second: Sequence[Sequence[float]], ks: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """The reward of the best of k, each (prompts, ks), of the prompts to which both have an answer with a reward."""
+    mine, theirs = (best_of.by_prompt(rewards, ks, rewards) for rewards in (first, second))
+    known = ~(mine + theirs).isnan().any(dim=1)
+    return mine[known], theirs[known]
+
+
+def _between(mine: Tensor, theirs: Tensor, ks: Sequence[int]) -> list[Difference]:
+    """mine, theirs: (prompts, ks)."""
+    # Rewards with one mean may differ in the last bits of their sums, which would count as beyond doubt.
+    intervals = bootstrap_of_means((mine - theirs).round(decimals=12))
+    means = zip(ks, mine.mean(dim=0).tolist(), theirs.mean(dim=0).tolist(), intervals, strict=True)
+    return [Difference(k, a, b, *interval) for k, a, b, interval in means]
+
+
+def _reached(curves: Tensor, wanted: float) -> int | None:
+    """At how many answers the mean of the curves, (prompts, answers), is as high as wanted."""
+    reached = torch.nonzero(curves.mean(dim=0) >= wanted - 1e-12)
     return int(reached[0]) + 1 if len(reached) else None
 
 
@@ -98,6 +135,11 @@ OF_ONE_ANSWER = {
     0: "{prompts} prompts do not tell {a} from {b} {at_one}; measure on more of them",
     -1: "{a} is right less often than {b} {at_one}",
 }
+
+
+def verdict_of_best(found: Sequence[Difference], match: int | None, *, names: tuple[str, str], prompts: int) -> str:
+    """As `verdict`, of the reward of the best answer: whether picking the second's best makes up for the first."""
+    return f"Of the best answer by reward: {verdict(found, match, names=names, prompts=prompts)}"
 
 
 def verdict(found: Sequence[Difference], match: int | None, *, names: tuple[str, str], prompts: int) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
+from engine.evaluation import best_of
 from engine.evaluation.intervals import bootstrap_of_means, interval_of_shares, wilson
 from engine.evaluation.overlap import ROUGE, rouge
 from engine.evaluation.overlap import bleu as corpus_bleu
@@ -14,7 +16,8 @@ from engine.evaluation.pass_at_k import by_prompt
 
 class Figure(NamedTuple):
     """A measure, the mean over so many `of` something. low, high: a 95% interval, where there is one. note: how it is
-    computed. standard_error: of a mean that is not within [0, 1]."""
+    computed. standard_error: of a mean that is not within [0, 1]. kl_bound: how far what picks the answers moves from
+    the model at most, nats."""
 
     value: float
     over: int
@@ -23,6 +26,7 @@ class Figure(NamedTuple):
     high: float | None = None
     note: str = ""
     standard_error: float | None = None
+    kl_bound: float | None = None
 
 
 Figures = dict[str, Figure]
@@ -82,6 +86,27 @@ def of_rewards(rewards: Sequence[Sequence[float]]) -> Figures:
     return {"reward": _over_prompts(rewards, f"mean reward by the preset's rewards{without}")}
 
 
+def of_best(rewards: Sequence[Sequence[float]], scores: Sequence[Sequence[float]], ns: Sequence[int]) -> Figures:
+    """What picking the best of n answers by reward earns, and how often it is right. rewards, scores: of each prompt's
+    answers; scores are empty where nothing tells which are right."""
+    figures: Figures = {}
+    if not ns:
+        return figures
+    earned = best_of.by_prompt(rewards, ns, rewards)
+    earned = earned[~earned.isnan().any(dim=1)]
+    for n, column in zip(ns, earned.unbind(dim=1), strict=True):
+        away = best_of.kl_of_best(n)
+        note = f"best of {n} by reward, unbiased from {len(rewards[0])}; at most {away:.2g} nats from the model"
+        figures[f"reward_of_best@{n}"] = _of_means(column, note)._replace(kl_bound=away)
+    if scores:
+        right = best_of.by_prompt(rewards, ns, [[float(score >= 1.0) for score in each] for each in scores])
+        right = right[~right.isnan().any(dim=1)]
+        for n, column, interval in zip(ns, right.unbind(dim=1), interval_of_shares(right), strict=True):
+            note = f"share of prompts whose best of {n} by reward is right"
+            figures[f"accuracy_of_best@{n}"] = Figure(float(column.mean()), len(right), "prompts", *interval, note)
+    return figures
+
+
 def mean_known(values: Sequence[float]) -> float:
     """Mean of what is a number; NaN where nothing is."""
     known = [value for value in values if math.isfinite(value)]
@@ -91,7 +116,11 @@ def mean_known(values: Sequence[float]) -> float:
 def _over_prompts(values: Sequence[Sequence[float]], note: str) -> Figure:
     """The mean of prompts' means, with what prompts tell of its spread."""
     means = torch.tensor([mean_known(each) for each in values], dtype=torch.float64)
-    means = means[~means.isnan()]
+    return _of_means(means[~means.isnan()], note)
+
+
+def _of_means(means: Tensor, note: str) -> Figure:
+    """means: of each prompt, (prompts,)."""
     [interval] = bootstrap_of_means(means[:, None])
     error = float(means.std() / math.sqrt(len(means))) if len(means) > 1 else math.nan
     note = f"{note}; standard error {error:.2g}"

@@ -10,14 +10,17 @@ import pytest
 import torch
 
 from engine import __main__ as command_line
-from engine.contract import metrics
+from engine.contract import measures
 from engine.evaluation.comparison import (
     VERDICTS,
     Difference,
+    asked_to_earn,
     asked_to_match,
     differences,
+    differences_of_best,
     of_rewards,
     verdict,
+    verdict_of_best,
     verdict_of_reward,
 )
 from engine.evaluation.figures import of_answers
@@ -77,6 +80,22 @@ def test_a_difference_of_rewards_is_paired_with_its_standard_error() -> None:
     better = verdict_of_reward(found._replace(low=0.5), names=NAMES, prompts=3)
     assert better == "Answers of tuned earn more reward than those of base (+1, standard error 0.58, 95% +0.5 to +2)."
     assert "tuned earn less" in verdict_of_reward(found._replace(low=-2, high=-0.5), names=NAMES, prompts=3)
+
+
+def test_the_reward_of_the_best_is_compared_prompt_by_prompt() -> None:
+    # Best of two of 0, 1, 2: 1, 2 or 2; of 1, 1, 1: 1. The prompt that one model has no reward for is left out.
+    first = [[0.0, 1.0, 2.0], [3.0, 3.0, 3.0], [9.0, 9.0, 9.0]]
+    second = [[1.0, 1.0, 1.0], [0.0, 3.0, 9.0], [math.nan] * 3]
+    one, two = differences_of_best(first, second, ks=[1, 2])
+    assert (one.first, one.second) == pytest.approx((2.0, 2.5))
+    assert (two.first, two.second) == pytest.approx(((5 / 3 + 3) / 2, (1 + 7) / 2))
+    assert (two.low, two.high) == pytest.approx((3 - 7, 5 / 3 - 1))
+    # The second's best of 1, 2, 3 earns 2.5, 4, 5; of the first 2 in the mean, of the second 2.5.
+    assert asked_to_earn(first, second) == 1
+    assert asked_to_earn(second, first) == 3  # (5 / 3 + 3) / 2 < 2.5 = (2 + 3) / 2
+    assert asked_to_earn([[4, 4]], [[1, 3]]) is None
+    sentence = verdict_of_best([one, two], 1, names=NAMES, prompts=2)
+    assert sentence.startswith("Of the best answer by reward: 2 prompts do not tell tuned from base")
 
 
 def test_held_out_reward_has_the_standard_error_of_prompts_not_of_answers() -> None:
@@ -180,7 +199,8 @@ def test_the_report_has_both_curves_as_each_model_has_by_itself(
     assert call(first, "--against", second, "--data", data, *WORDS, *reward, "--output", out, "--json") == 0
     report = report_of(capsys)
     assert [point["k"] for point in report["against"]["differences"]] == [1, 2, 4, 8, 16, 32, 64]
-    assert len(report["against"]["verdicts"]) == 2
+    assert [point["k"] for point in report["against"]["differences_of_best"]] == [1, 2, 4, 8, 16, 32, 64]
+    assert len(report["against"]["verdicts"]) == 3
     assert report["against"]["verdicts"][0].count("seed-0") >= 1
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert len(lines) == 2 * 4 * 64
@@ -197,7 +217,10 @@ def test_the_report_has_both_curves_as_each_model_has_by_itself(
     point = report["against"]["differences"][3]
     assert point["first"] == pytest.approx(report["measures"]["pass@8"]["value"])
     assert point["second"] == pytest.approx(report["against"]["measures"]["pass@8"]["value"])
-    known = {name: metrics.measure(name).meaning for name in report["measures"]}
+    point = report["against"]["differences_of_best"][3]
+    assert point["first"] == pytest.approx(report["measures"]["reward_of_best@8"]["value"])
+    assert point["second"] == pytest.approx(report["against"]["measures"]["reward_of_best@8"]["value"])
+    known = {name: measures.measure(name).meaning for name in report["measures"]}
     assert all(known.values()), known
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import __main__ as command_line
@@ -17,7 +17,8 @@ from engine.contract import events
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import Model
 from engine.data.chat import ChatEncoder
-from engine.evaluation.figures import of_answers, of_overlap, of_pairs
+from engine.evaluation import best_of
+from engine.evaluation.figures import of_answers, of_best, of_overlap, of_pairs
 from engine.evaluation.intervals import wilson
 from engine.evaluation.overlap import bleu, rouge
 from engine.evaluation.pass_at_k import mean_pass_at_k, pass_at_k, usual_ks
@@ -115,6 +116,48 @@ def test_accuracy_and_pass_at_k_of_several_answers_count_prompts_in_their_interv
     assert "score" not in figures
     partly = of_answers([[0.5], [1.0]], [])
     assert (partly["sampled_accuracy"].value, partly["score"].value) == (0.5, 0.75)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.integers(0, 3) | st.none(), min_size=1, max_size=7), st.data())
+def test_an_answer_is_the_best_as_often_as_among_all_that_can_be_drawn(
+    drawn: list[int | None], data: st.DataObject
+) -> None:
+    """Counted out over all subsets; of equals the first in a random order is the best."""
+    rewards = [math.nan if reward is None else float(reward) for reward in drawn]
+    n = data.draw(st.integers(1, len(rewards)))
+    expected, counted = [0.0] * len(rewards), 0
+    for subset in itertools.combinations(range(len(rewards)), n):
+        known = [i for i in subset if not math.isnan(rewards[i])]
+        best = [i for i in known if rewards[i] == max(rewards[j] for j in known)]
+        counted += bool(known)
+        for i in best:
+            expected[i] += 1 / len(best)
+    found = best_of.chances(torch.tensor([rewards]), n)[0].tolist()
+    if counted:
+        assert found == pytest.approx([each / counted for each in expected], abs=1e-12)
+    else:
+        assert all(math.isnan(each) for each in found)
+
+
+def test_the_best_of_n_is_unbiased_and_of_what_an_answer_is_worth_by_hand() -> None:
+    # Uniform rewards: the best of n is n / (n + 1) in the mean.
+    rewards = torch.rand(2000, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64).tolist()
+    curve = best_of.by_prompt(rewards, [1, 3, 8], rewards).mean(dim=0).tolist()
+    assert curve == pytest.approx([1 / 2, 3 / 4, 8 / 9], abs=0.01)
+    # Two of 4 by reward 0, 1, 2, 3: the best has 1 in 1, 2 in 2, 3 in 3 of 6 draws; the reward likes what is wrong.
+    figures = of_best([[0.0, 1.0, 2.0, 3.0]] * 2, [[1.0, 1.0, 1.0, 0.0]] * 2, [2, 4])
+    assert figures["reward_of_best@2"].value == pytest.approx((1 + 2 * 2 + 3 * 3) / 6)
+    assert figures["accuracy_of_best@2"].value == pytest.approx(1 / 2)
+    assert figures["accuracy_of_best@4"].value == 0.0
+    assert figures["reward_of_best@4"].kl_bound == pytest.approx(math.log(4) - 3 / 4)
+    assert set(of_best([[0.0, 1.0]], [], [2])) == {"reward_of_best@2"}
+    # Where binomials overflow:
+    assert float(best_of.chances(torch.arange(10_000.0)[None], 5000)[0, -1]) == pytest.approx(
+        0.5
+    )  # where binomials overflow
+    with pytest.raises(ValueError, match="the best of 3 cannot be drawn"):
+        best_of.chances(torch.zeros(1, 2), 3)
 
 
 def test_implicit_rewards_by_hand() -> None:
