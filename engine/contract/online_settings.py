@@ -43,6 +43,7 @@ class Pattern(BaseModel, **STRICT):
     kind: Literal["pattern"]
     weight: float = setting(1.0, "share in the sum")
     pattern: str = setting(help="regular expression that the whole answer should match", min_length=1)
+    timeout: float = setting(60.0, "for a whole batch of answers; each may take 1", unit="s", gt=0, le=3600)
 
 
 class Length(BaseModel, **STRICT):

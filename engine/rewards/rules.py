@@ -1,11 +1,12 @@
 """Parts of a reward that look at one answer at a time: the task's verifier, the right answer, a pattern, the length."""
 
 import math
-import re
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from engine import patterns
 from engine.contract import online_settings
 from engine.data.sources import TASK, Row
 from engine.rewards.parts import Answered, Failure, Part, RewardError, Score, Surroundings
@@ -29,10 +30,25 @@ def exact_match(part: online_settings.ExactMatch, around: Surroundings) -> Part:
 
 def pattern(part: online_settings.Pattern, around: Surroundings) -> Part:
     try:
-        matcher = re.compile(part.pattern, re.DOTALL)
-    except re.error as error:
+        matcher = patterns.compiled(part.pattern)
+    except patterns.PatternError as error:
         raise RewardError(f"rewards: the pattern {part.pattern!r} is not a regular expression: {error}") from error
-    return _each(lambda answered: float(matcher.fullmatch(answered.text.strip()) is not None))
+
+    def scored(answers: Sequence[Answered]) -> list[Score]:
+        deadline = time.monotonic() + part.timeout
+        return [_matched(answered.text, left=deadline - time.monotonic()) for answered in answers]
+
+    def _matched(text: str, *, left: float) -> Score:
+        around.breathe()
+        if left <= 0:
+            return Failure("time-out", f"{part.timeout:g} s were gone before all answers of the batch were matched")
+        seconds = min(left, patterns.SECONDS)
+        try:
+            return float(patterns.matches(matcher, text, seconds=seconds))
+        except TimeoutError:
+            return Failure("time-out", f"matching {part.pattern!r} took more than {seconds:.2g} s on {text[:60]!r}")
+
+    return scored
 
 
 def length(part: online_settings.Length, around: Surroundings) -> Part:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from engine import patterns
 from engine.contract import online_settings, settings
 from engine.contract.composed_presets import DistillPreset
 from engine.contract.faults import Fault, Key, one_of
@@ -157,6 +158,9 @@ class _Names:
                 return changed(part, path=self.model(part.path, (*key, "path"), scores=False), constitution=text)
             case online_settings.OwnFunction():
                 return self._code(key, part)
+            case online_settings.Pattern():
+                found = patterns.problems(part.pattern)
+                self.faults.extend(Fault((*key, "pattern"), part.pattern, *told) for told in found)
         return part
 
     def _code(self, key: Key, part: online_settings.OwnFunction) -> online_settings.OwnFunction:

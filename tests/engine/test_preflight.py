@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from engine import patterns
 from engine.command_line import plan
 from engine.contract import run_dir, settings
 from engine.contract.faults import Fault, PresetError
@@ -301,6 +302,18 @@ def test_a_row_without_the_column_of_a_reward_would_end_the_run_so_it_is_a_fault
 def test_the_column_a_reward_reads_is_looked_for_by_its_name(tmp_path, rows):
     more = "rewards: [{kind: exact_match, column: solution}]\n"
     assert "has no `solution`" in only_fault(tmp_path, "grpo", train=rows, more=more).problem
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [("(", "is not a regular expression"), (r"(.{1,20}){1,20}\d", "takes more than 0.05 s on an ordinary answer")],
+)
+def test_a_pattern_that_is_none_or_hangs_on_an_ordinary_answer_is_a_fault(tmp_path, rows, monkeypatch, pattern, words):
+    monkeypatch.setattr(patterns, "SECONDS", 0.05)
+    more = f"rewards: [{{kind: pattern, pattern: '{pattern}'}}]\n"
+    fault = only_fault(tmp_path, "grpo", train=rows, more=more)
+    assert fault.dotted == "rewards.0.pattern"
+    assert fault.problem.startswith(words)
 
 
 def test_a_verifier_needs_a_task(tmp_path, rows):

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from engine import patterns
 from engine.contract import online_settings, settings
 from engine.data.sources import load_rows
-from engine.rewards import Answered, Reward, RewardError, RewardSum, Surroundings
+from engine.rewards import Answered, Reward, RewardError, RewardSum, Surroundings, told
+from engine.tally import Mean
 
 READER: TypeAdapter[Any] = TypeAdapter(online_settings.Reward)
 
@@ -98,6 +100,31 @@ def test_a_part_that_a_row_does_not_serve_says_what_it_needs(
 ) -> None:
     with pytest.raises(RewardError, match=told):
         scored(reward_of(part), row, "a", 1)
+
+
+SLOW = r"(.{1,20}){1,20}\d"  # as many ways to cut up the text as it has subsets
+
+
+def test_a_pattern_that_hangs_on_an_answer_costs_that_answer_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patterns, "SECONDS", 0.05)
+    notices: list[tuple[str, str]] = []
+    around = Surroundings(notice=lambda *told: notices.append(told))
+    reward = RewardSum([READER.validate_python({"kind": "pattern", "pattern": SLOW})], around)
+    answers = [Answered({}, text, [0]) for text in ("ab1", "a" * 60, "c" * 60, "")]
+    values = reward.score(answers)
+    assert [each.is_known for each in values] == [True, False, False, True]
+    assert values[0].total == 1.0
+    assert told(values)["rewards/pattern/failed"] == Mean(2, 4)
+    [(what, advice)] = notices
+    assert what.startswith("the reward pattern failed on 2 of 4 answers: matching")
+    assert "took more than 0.05 s on 'aaaa" in what
+    assert "make it quicker" in advice
+
+
+def test_a_batch_of_answers_that_hang_is_given_up_in_its_time() -> None:
+    reward = reward_of({"kind": "pattern", "pattern": SLOW, "timeout": 0.02})
+    with pytest.raises(RewardError, match=r"none of 9 answers has a reward, already in the first batch: .*0\.02 s"):
+        reward.score([Answered({}, "a" * 60, [0])] * 9)
 
 
 def test_a_pattern_that_is_none_is_told_before_anything_is_scored() -> None:
