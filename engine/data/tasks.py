@@ -35,6 +35,12 @@ class Task(Protocol):
         ...
 
 
+def right_answer(row: Row) -> str | None:
+    """What a person is shown as the right answer to a row; None where none is known."""
+    answer = row.get("answer_in_words", row.get("answer"))
+    return None if answer is None else str(answer)
+
+
 OPERATIONS: dict[str, Callable[[int, int], int]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
 
@@ -83,6 +89,7 @@ class Arithmetic:
             "answer": right,
             "chosen": right,
             "rejected": wrong,
+            "answer_in_words": f"{right} ({value}, lowest digit first)" if self._reversed else right,
         }
 
     def _written(self, value: int) -> str:

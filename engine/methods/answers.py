@@ -8,6 +8,7 @@ import torch
 from engine import rewards
 from engine.contract.rollouts import Completion
 from engine.data.sources import Row
+from engine.data.tasks import right_answer
 from engine.group_advantages import is_alike, spread_of
 from engine.methods.bench import Bench
 from engine.rewards import Reward
@@ -86,7 +87,7 @@ def record(bench: Bench, step: int, kept: Sequence[Sampled], per_prompt: int) ->
                 prompt=decode(s.prompt),
                 completion=s.text,
                 prompt_id=index // per_prompt,
-                answer=None if s.row.get("answer") is None else str(s.row["answer"]),
+                answer=right_answer(s.row),
                 reward=s.reward.total if s.reward.is_known else None,
                 parts=s.reward.parts,
                 advantage=s.advantage,

@@ -20,6 +20,7 @@ from engine.contract.rollouts import Completion
 from engine.data.batching import micro_batches, mix, pad_rows
 from engine.data.chat import Example
 from engine.data.sources import Row
+from engine.data.tasks import right_answer
 from engine.kl_control import Moments
 from engine.logprobs import Rows
 from engine.methods.bench import Bench
@@ -254,7 +255,7 @@ def record(bench: Bench, step: int, kept: Sequence[Experience]) -> None:
                 prompt=decode(lived.prompt),
                 completion=lived.text,
                 prompt_id=numbers.setdefault(tuple(lived.prompt), len(numbers)),
-                answer=None if lived.row.get("answer") is None else str(lived.row["answer"]),
+                answer=right_answer(lived.row),
                 reward=lived.reward.total,
                 parts=lived.reward.parts,
                 advantage=sum(one.advantages) / len(one.advantages),

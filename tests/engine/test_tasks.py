@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engine.contract.settings import Source
 from engine.data.sources import load_rows
-from engine.data.tasks import SPLITS, Arithmetic, TaskError, find_task
+from engine.data.tasks import SPLITS, Arithmetic, TaskError, find_task, right_answer
 
 OPERATORS = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__}
 
@@ -158,3 +158,11 @@ def test_without_the_extra_the_error_says_how_to_install_it(monkeypatch: pytest.
     monkeypatch.setitem(__import__("sys").modules, "reasoning_gym", None)
     with pytest.raises(TaskError, match=r"pip install \"plumbline-workbench\[reasoning\]\""):
         find_task("task:reasoning_gym/chain_sum", {})
+
+
+def test_a_sum_written_backwards_says_so_where_a_person_reads_it() -> None:
+    backwards, plain = (Arithmetic(digits=2, reversed=is_reversed).rows(1, seed=0)[0] for is_reversed in (True, False))
+    assert right_answer(backwards) == f"{backwards['answer']} ({plain['answer']}, lowest digit first)"
+    assert right_answer(plain) == plain["answer"]
+    assert right_answer({"answer": 4}) == "4"
+    assert right_answer({"prompt": "Why?"}) is None
