@@ -29,6 +29,7 @@ Index = QModelIndex | QPersistentModelIndex
 ROW = Qt.ItemDataRole.UserRole
 MARGIN = 12
 ROW_HEIGHT = 72
+LEAST_METHOD = 48  # px; in less, a method's name says nothing
 SPARK = QSize(72, 18)
 #: "4 min ago" grows old by itself.
 AGE_MS = 20_000
@@ -100,10 +101,11 @@ class RunDelegate(QStyledItemDelegate):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._draw_ground(painter, option)
         space: QRect = option.rect.adjusted(MARGIN, 9, -MARGIN, -9)
-        method = QFontMetrics(self._muted).horizontalAdvance(row.method.upper().replace("_", " "))
         has_curve = len(row.headline) > 1
-        self._text(painter, space.adjusted(0, 0, -method - 8, 0), row.name, self._name, "text")
-        self._text(painter, space, row.method.upper().replace("_", " "), self._muted, "muted", right=True)
+        self._text(painter, space, row.name, self._name, "text")
+        beside_name = space.adjusted(QFontMetrics(self._name).horizontalAdvance(row.name) + 8, 0, 0, 0)
+        if beside_name.width() >= LEAST_METHOD:  # the name says more, so it has the room first
+            self._text(painter, beside_name, row.method.upper().replace("_", " "), self._muted, "muted", right=True)
         self._draw_state(painter, space.adjusted(0, 19, 0, 0), row)
         if has_curve:
             self._draw_curve(painter, space, row)
