@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QTabBar
 
 from engine.contract.trajectory import ABOUT
 from tests.workbench.fake_pictures import STEPS, FakeSampler, digit, drawing, frames, png
@@ -67,6 +68,10 @@ def press(*keys: Qt.Key) -> None:
         QTest.keyClick(place, key)
 
 
+def press_alt(window: MainWindow, key: Qt.Key) -> None:
+    QTest.keyClick(window, key, Qt.KeyboardModifier.AltModifier)
+
+
 def test_a_run_that_draws_shows_its_film_first_and_no_completions(qtbot: Any, window: MainWindow) -> None:
     qtbot.waitUntil(lambda: page(window).tab == "Trajectory", timeout=PATIENCE_MS)
     assert not window.has_tab("Completions")
@@ -80,6 +85,7 @@ def test_a_training_has_its_curves_beside_the_strips_it_drew(qtbot: Any, window:
     engine.begin().train(5, every=0)
     for step in (2, 4):
         engine.put(f"images/strip-{step:06d}.png", png(digit(3, step)), role="strip", step=step)
+    window.resize(1280, 720)
     window.session.show(engine.run.path)
     qtbot.waitUntil(lambda: page(window).board.isVisible(), timeout=PATIENCE_MS)
     pane = pictures(qtbot, window, count=2)
@@ -91,12 +97,50 @@ def test_a_training_has_its_curves_beside_the_strips_it_drew(qtbot: Any, window:
     engine.vanish()
 
 
+def test_where_there_is_no_room_for_both_the_curves_are_the_first_tab(
+    qtbot: Any, window: MainWindow, workspace: Path
+) -> None:
+    made = FakeEngine(workspace / "runs", "words", stamp="20251009-120000").begin().train(5).finish()
+    window.session.show(made.run.path)
+    qtbot.waitUntil(lambda: page(window).tab == "Curves" and page(window).board.is_drawn, timeout=PATIENCE_MS)
+    shown = page(window)
+    assert shown.board.isVisible()
+    assert shown.board.height() > 300
+    press_alt(window, Qt.Key.Key_1)
+    assert (shown.tab, shown.board.isVisible(), shown.completions.isVisible()) == ("Completions", False, True)
+    window.resize(1280, 720)
+    qtbot.waitUntil(lambda: shown.board.isVisible() and shown.completions.isVisible(), timeout=PATIENCE_MS)
+    assert (shown.has_tab("Curves"), shown.tab) == (False, "Completions")
+    sizes = shown.split.sizes()
+    window.resize(1000, 600)
+    qtbot.waitUntil(lambda: shown.has_tab("Curves"), timeout=PATIENCE_MS)
+    press_alt(window, Qt.Key.Key_0)
+    qtbot.waitUntil(shown.board.isVisible, timeout=PATIENCE_MS)
+    window.resize(1280, 720)
+    qtbot.waitUntil(shown.completions.isVisible, timeout=PATIENCE_MS)
+    assert (shown.tab, shown.split.sizes()) == ("Completions", sizes)
+
+
+def test_the_tabs_close_up_whichever_run_comes_after_another(qtbot: Any, window: MainWindow, workspace: Path) -> None:
+    made = FakeEngine(workspace / "runs", "proof", method="sampler_proof", stamp="20251009-120000").begin().finish()
+    window.show_tab("Preset")
+    window.session.show(made.run.path)
+    qtbot.waitUntil(lambda: window.has_tab("Lab"), timeout=PATIENCE_MS)
+    bar = page(window).findChild(QTabBar)
+    seen = [bar.tabRect(at) for at in range(bar.count()) if bar.isTabVisible(at)]
+    assert seen[0].left() == 0
+    assert all(left.right() + 1 == right.left() for left, right in pairwise(seen))
+
+
 def test_a_run_of_texts_has_curves_above_and_no_pictures(qtbot: Any, window: MainWindow, workspace: Path) -> None:
     engine = FakeEngine(workspace / "runs", "words", stamp="20251009-120000").begin().train(5).finish()
+    window.resize(1280, 720)
     window.session.show(engine.run.path)
     qtbot.waitUntil(lambda: page(window).tab == "Completions", timeout=PATIENCE_MS)
     assert not window.has_tab("Gallery")
     assert not page(window).split.is_beside
+    assert page(window).board.isVisible()
+    assert page(window).completions.isVisible()
 
 
 def test_steps_are_followed_until_one_looks_back_by_key(qtbot: Any, window: MainWindow, engine: FakeSampler) -> None:

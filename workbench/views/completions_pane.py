@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from PySide6.QtCore import QModelIndex, Qt, QTimer
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QPushButton, QSlider, QSplitter, QTableView, QWidget
 
 from engine.contract.events import Samples
@@ -29,11 +30,13 @@ STEPS_SHOWN = 6
 HANDLE_HEIGHT = 20
 #: A fast run writes ten times a second; nobody reads that fast.
 REFRESH_MS = 250
+#: Narrower than this, in pixels, and the chosen answer stands below the table, if there is the height for it.
+NARROW, HIGH = 700, 280
 WIDTHS = {STEP: 60, PROMPT: 110, REWARD: 80, ADVANTAGE: 92, KL: 88}
 
 
 class CompletionsPane(QWidget):
-    """Table on the left, the chosen answer on the right. `controls` belongs in the row of the tabs."""
+    """Table on the left, the chosen answer on the right or below it. `controls` belongs in the row of the tabs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,6 +109,11 @@ class CompletionsPane(QWidget):
 
     def showEvent(self, event: object) -> None:
         self._schedule()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        is_narrow = self.width() < NARROW and self.height() >= HIGH
+        self._split.setOrientation(Qt.Orientation.Vertical if is_narrow else Qt.Orientation.Horizontal)
 
     @property
     def rows(self) -> list[Completion]:

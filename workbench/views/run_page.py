@@ -1,7 +1,7 @@
 """One run: how it stands, its curves, and below them what it wrote."""
 
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtWidgets import QFrame, QStackedWidget, QTabBar, QWidget
+from PySide6.QtWidgets import QBoxLayout, QFrame, QStackedWidget, QTabBar, QWidget
 
 from engine.contract.status import Status
 from workbench import theme
@@ -22,8 +22,10 @@ from workbench.views.text_panes import FilesPane, LogPane, PresetPane
 from workbench.views.trajectory_pane import TrajectoryPane
 from workbench.views.two_way_split import UNDER, TwoWaySplit
 
-TABS = ("Completions", "Trajectory", "Gallery", "Lab", "Data", "Health", "Log", "Preset", "Files")
+TABS = ("Curves", "Completions", "Trajectory", "Gallery", "Lab", "Data", "Health", "Log", "Preset", "Files")
 OF_PICTURES = {"Trajectory", "Gallery"}
+#: What a run opens on: the first of these that it has.
+FIRST = ("Lab", "Curves", "Gallery", "Completions")
 #: Words change more slowly than curves, so that they can be read.
 WORDS_MS = 200
 
@@ -41,6 +43,8 @@ class RunPage(QWidget):
         self._reader: RunReader | None = None
         self._parents: list[str] = []
         self._has_chosen_tab = False
+        self._is_folded = False  # the curves under a tab
+        self._nothing = QWidget()  # stands where the curves are not
         self.header = RunHeader()
         self.board = MetricBoard()
         self.completions = CompletionsPane()
@@ -54,6 +58,7 @@ class RunPage(QWidget):
         self.files = FilesPane()
         self._tabs = QTabBar()
         self._tabs.setAccessibleName("What the run wrote")
+        self._head = row(self._tabs, self.completions.controls)
         self._stack = QStackedWidget()
         self.split = TwoWaySplit()
         self._lay_out()
@@ -64,6 +69,7 @@ class RunPage(QWidget):
         self._tabs.currentChanged.connect(self._show_tab_at)
         self._tabs.tabBarClicked.connect(self._tab_clicked)
         self.trajectory.filmed.connect(self._show_film)
+        self.split.resized.connect(self._fold_or_not)
         self._words = QTimer(self, singleShot=True, interval=WORDS_MS)
         self._words.timeout.connect(self._show_words)
 
@@ -125,7 +131,7 @@ class RunPage(QWidget):
 
     def _lay_out(self) -> None:
         of_some = (self.completions, self.trajectory, self.gallery, self.lab)
-        panes = (*of_some, self.data, self.health, self.log, self.preset, self.files)
+        panes = (self._nothing, *of_some, self.data, self.health, self.log, self.preset, self.files)
         for name, pane in zip(TABS, panes, strict=True):
             self._tabs.addTab(name)
             self._stack.addWidget(pane)
@@ -137,9 +143,8 @@ class RunPage(QWidget):
         theme.set_role(lower, "card")
         inside = column(space=1)
         inside.setContentsMargins(8, 6, 8, 8)
-        head = row(self._tabs, self.completions.controls)
-        head.setStretch(0, 1)
-        inside.addLayout(head)
+        self._head.setStretch(0, 1)
+        inside.addLayout(self._head)
         inside.addWidget(self._stack, 1)
         lower.setLayout(inside)
         lower.setMinimumHeight(140)
@@ -151,7 +156,9 @@ class RunPage(QWidget):
         layout = column(self.header, space=2)
         layout.addWidget(self.split, 1)
         self.setLayout(layout)
-        for name in OF_PICTURES | {"Lab"}:
+        self._tabs.setCurrentIndex(TABS.index("Completions"))
+        self._stack.setCurrentIndex(TABS.index("Completions"))
+        for name in OF_PICTURES | {"Lab", "Curves"}:
             self._tabs.setTabVisible(TABS.index(name), False)
 
     def _show_tab_at(self, index: int) -> None:
@@ -175,21 +182,52 @@ class RunPage(QWidget):
         if not state.method:
             return  # not read yet
         shows_curves = not state.is_pictured or (bool(state.series) and not state.is_drawing_only)
-        self.board.setVisible(state.method != "sampler_proof" and shows_curves)
-        self.header.show_smoothing(not self.board.isHidden())
+        has_curves = state.method != "sampler_proof" and shows_curves
+        self.header.show_smoothing(has_curves)
         shown = self._tabs_for(state)
-        if shown == {name: self.has_tab(name) for name in shown}:
-            return
-        for name in [name for name, is_shown in shown.items() if is_shown]:
-            self._tabs.setTabVisible(TABS.index(name), True)
-        if not shown.get(self.tab, True):
-            self._has_chosen_tab = False
-            first = next(name for name in ("Lab", "Gallery", "Completions") if shown[name])
-            self._tabs.setCurrentIndex(TABS.index(first))
-        for name in [name for name, is_shown in shown.items() if not is_shown]:
-            self._tabs.setTabVisible(TABS.index(name), False)
-        self._tabs.updateGeometry()
         self.split.set_beside(not shown["Completions"])
+        is_folded = has_curves and not self.split.has_room
+        self._show_tabs(shown | {"Curves": is_folded}, is_anew=is_folded != self._is_folded)
+        self._fold(is_folded)
+        if not is_folded:  # else the tab says whether they are to be seen
+            self.board.setVisible(has_curves)
+
+    def _show_tabs(self, shown: dict[str, bool], *, is_anew: bool) -> None:
+        """is_anew: whoever has not chosen a tab gets the first of those that there are now."""
+        changed = {name: is_shown for name, is_shown in shown.items() if is_shown != self.has_tab(name)}
+        # Only tabs that change: Qt forgets to lay the bar out anew when the last of several calls changes nothing.
+        for name in [name for name, is_shown in changed.items() if is_shown]:
+            self._tabs.setTabVisible(TABS.index(name), True)
+        is_lost = not shown.get(self.tab, True)
+        if is_lost or (is_anew and not self._has_chosen_tab):
+            self._has_chosen_tab = False
+            self._tabs.setCurrentIndex(TABS.index(next(name for name in FIRST if shown[name])))
+        for name in [name for name, is_shown in changed.items() if not is_shown]:
+            self._tabs.setTabVisible(TABS.index(name), False)
+        if changed:
+            self._tabs.updateGeometry()
+
+    def _fold(self, is_folded: bool) -> None:
+        """Put the curves under the first tab, or back beside the tabs."""
+        if is_folded == self._is_folded:
+            return
+        self._is_folded = is_folded
+        at = self._stack.currentIndex()
+        if is_folded:
+            self.split.put_first(self._nothing)
+            self._nothing.hide()
+            self._stack.insertWidget(0, self.board)
+        else:
+            self.split.put_first(self.board)
+            self._stack.insertWidget(0, self._nothing)
+        self._stack.setCurrentIndex(at)
+        # A row of their own for the controls of completions, as the tabs take all of theirs.
+        self._head.setDirection(QBoxLayout.Direction.TopToBottom if is_folded else QBoxLayout.Direction.LeftToRight)
+
+    def _fold_or_not(self) -> None:
+        """There is more room than before, or less."""
+        if self._feed is not None:
+            self._arrange_for(self._feed.state)
 
     def _tabs_for(self, state: RunState) -> dict[str, bool]:
         """Which of the tabs there are that not every run has."""
@@ -211,7 +249,7 @@ class RunPage(QWidget):
         """Noise is becoming a picture right now: that is what one wants to see first."""
         if self._feed is not None:
             self._arrange_for(self._feed.state)
-        if not self._has_chosen_tab and self.has_tab("Trajectory"):
+        if not self._has_chosen_tab and self.has_tab("Trajectory") and self.tab != "Curves":
             self._tabs.setCurrentIndex(TABS.index("Trajectory"))
 
     def _show_words(self) -> None:
