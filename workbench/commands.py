@@ -147,7 +147,9 @@ def _run_commands(frame: Frame, runs: RunActions) -> list[Command]:
         Command("run.previous", "Previous run", "Alt+Up", lambda: frame.step_run(-1), has_run),
         Command("run.whole", "Show all steps", "Ctrl+0", frame.reset_zoom, has_run),
         *(
-            Command(f"run.tab.{tab}", f"Show {tab.lower()}", f"Alt+{i % 10}", partial(frame.show_tab, tab), has_tab(tab))
+            Command(
+                f"run.tab.{tab}", f"Show {tab.lower()}", f"Alt+{i % 10}", partial(frame.show_tab, tab), has_tab(tab)
+            )
             for i, tab in enumerate(TABS, start=1)
         ),
         Command("tour.start", "Run the two-minute tour", "", runs.start_tour, lambda: not runs.is_touring),

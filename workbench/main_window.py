@@ -329,7 +329,7 @@ class MainWindow(QMainWindow):
         self._open_text(text, f"{self.session.feed.run.name}-again" if self.session.feed else "new")
 
     def _open_text(self, text: str, name: str) -> None:
-        self.pages.preset_page().open_text(text, name)
+        self.pages.preset_page().open_text(self.session.workspace.text_as_written(text), name)
         self.show_page("presets")
 
     def _open_key_file(self, path: Path) -> None:

@@ -126,7 +126,7 @@ def test_one_key_judges_a_tuned_run_against_its_base_and_sits_down(
     [part] = Recipe.model_validate(load_yaml(order.recipe)[0]).parts
     assert order.question == PICTURES_ASKED
     assert part.kind == "drawn"
-    assert [artist.model for artist in part.artists] == [str(workspace / "base"), str(run.path)]
+    assert [artist.model for artist in part.artists] == ["base", f"runs/{run.path.name}"]
 
 
 def test_one_key_begins_the_preset_that_learns_from_a_set_of_pictures(qtbot: Any, workspace: Path) -> None:

@@ -83,7 +83,9 @@ class LabelDesk(QObject):
     def suggest(self, run: Path, *, compare: bool) -> None:
         """Work out a form for judging a run's answers, or for comparing its model with the one it began from."""
         self._background.submit(
-            lambda: _start_from(RunDir(run), compare=compare), self.suggested.emit, lambda e: self._failed("items", e)
+            lambda: self._start_from(RunDir(run), compare=compare),
+            self.suggested.emit,
+            lambda e: self._failed("items", e),
         )
 
     def rejudge(self, run: Path) -> None:
@@ -92,7 +94,7 @@ class LabelDesk(QObject):
         labels = self._workspace.labels
 
         def work_out() -> Start:
-            start = _start_from(RunDir(run), compare=True)
+            start = self._start_from(RunDir(run), compare=True)
             return replace(start, name=free_name(start.name, [found.path.name for found in list_sets(labels)]))
 
         def offer(start: Start) -> None:
@@ -102,8 +104,8 @@ class LabelDesk(QObject):
 
     def list_models(self) -> None:
         """Emit `offered` with the models of the workspace's runs."""
-        runs = self._workspace.runs
-        self._background.submit(lambda: models_of(runs), self.offered.emit, lambda e: self._failed("items", e))
+        home = self._workspace
+        self._background.submit(lambda: models_of(home), self.offered.emit, lambda e: self._failed("items", e))
 
     # ------------------------------------------------------------------------------------------- import and export
 
@@ -124,6 +126,15 @@ class LabelDesk(QObject):
         self._do("export", "writing the export", lambda: label_engine.run_export(label_dir, wish, home))
 
     # ------------------------------------------------------------------------------------------------------ within
+
+    def _start_from(self, run: RunDir, *, compare: bool) -> Start:
+        preset = _preset_of(run)
+        has_rollouts = run.rollouts.is_file() and run.rollouts.stat().st_size > 0
+        if compare:
+            start = run_against_base(run.path, run.name, preset)
+        else:
+            start = answers_of_run(run.path, run.name, preset, has_rollouts=has_rollouts, is_alive=is_alive(run))
+        return replace(start, parts=self._workspace.as_written(start.parts))
 
     def _look(self, desk: Desk, job: Callable[[], Any]) -> None:
         number = self._asked[desk] = self._asked.get(desk, 0) + 1
@@ -164,11 +175,11 @@ class LabelDesk(QObject):
         self.failed.emit(desk, str(error))
 
 
-def models_of(runs: Path) -> list[Model]:
+def models_of(workspace: Workspace) -> list[Model]:
     """The newest model of each run, its earlier checkpoints, and what the runs began from."""
     found: list[Model] = []
     bases: dict[str, Model] = {}
-    for run in list_runs(runs)[:RUNS_OFFERED]:
+    for run in list_runs(workspace.runs)[:RUNS_OFFERED]:
         steps = run.saved_steps()
         if steps or run.final.is_dir():
             found.append(Model(run.name, str(run.path)))
@@ -178,19 +189,11 @@ def models_of(runs: Path) -> list[Model]:
         base = str((_preset_of(run).get("model") or {}).get("path") or "")
         if base not in ("", "scratch"):
             bases.setdefault(base, Model(f"{Path(base).name}, which {run.name} began from", base))
-    return [*found, *bases.values()]
+    return [replace(model, path=workspace.as_written(model.path)) for model in (*found, *bases.values())]
 
 
 def _model_in(checkpoint: Path) -> Path:
     return checkpoint / "model" if (checkpoint / "model").is_dir() else checkpoint
-
-
-def _start_from(run: RunDir, *, compare: bool) -> Start:
-    preset = _preset_of(run)
-    if compare:
-        return run_against_base(run.path, run.name, preset)
-    has_rollouts = run.rollouts.is_file() and run.rollouts.stat().st_size > 0
-    return answers_of_run(run.path, run.name, preset, has_rollouts=has_rollouts, is_alive=is_alive(run))
 
 
 def _preset_of(run: RunDir) -> dict[str, Any]:
