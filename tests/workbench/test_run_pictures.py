@@ -127,6 +127,7 @@ def test_the_tabs_close_up_whichever_run_comes_after_another(qtbot: Any, window:
     window.session.show(made.run.path)
     qtbot.waitUntil(lambda: window.has_tab("Lab"), timeout=PATIENCE_MS)
     bar = page(window).findChild(QTabBar)
+    assert bar is not None
     seen = [bar.tabRect(at) for at in range(bar.count()) if bar.isTabVisible(at)]
     assert seen[0].left() == 0
     assert all(left.right() + 1 == right.left() for left, right in pairwise(seen))
