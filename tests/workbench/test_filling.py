@@ -33,8 +33,13 @@ def test_pace_rate_and_time_left_come_from_the_last_steps() -> None:
     filling = filled(STARTED, step(1, 10.0, 1, 100), step(2, 14.0, 2, 180), step(3, 18.0, 3, 260))
     assert (filling.items, filling.pace, filling.rate) == (3, 4.0, 20.0)
     assert filling.seconds_left == 7 * 4.0
-    assert in_brief(filling) == "3 of 10 written"
-    assert in_full(filling) == "3 of 10 done, 3 items   ·   20.0 tokens/s   ·   28 s left"
+    assert in_brief(filling) == "3 items, 30%"
+    assert in_full(filling) == "3 items, 30%   ·   20.0 tokens/s   ·   28 s left"
+
+
+def test_a_batch_of_many_pictures_counts_as_so_many_items() -> None:
+    filling = filled(STARTED, step(4, 10.0, 64, 0))
+    assert (in_brief(filling), in_full(filling)) == ("64 items, 40%", "64 items, 40%")
 
 
 def test_an_answer_under_way_counts_for_its_share() -> None:
@@ -42,30 +47,34 @@ def test_an_answer_under_way_counts_for_its_share() -> None:
     filling = filled(STARTED, step(1, 10.0, 1, 100), step(2, 14.0, 2, 180), phase)
     assert filling.fraction == 0.25
     assert filling.seconds_left == 7.5 * 4.0
-    assert in_full(filling).startswith("writing answers to prompt 3 50%   ·   2 of 10 done, 2 items")
+    assert in_full(filling).startswith("writing answers to prompt 3 50%   ·   2 items, 25%")
 
 
 def test_what_an_earlier_life_took_says_nothing_of_the_pace() -> None:
     resumed = events.Resumed(time=1000.0, from_step=0)
     filling = filled(STARTED, step(1, 10.0, 1, 5), step(2, 14.0, 2, 9), resumed, STARTED, step(3, 1010.0, 3, 5))
     assert math.isnan(filling.pace)
-    assert in_full(filling) == "3 of 10 done, 3 items"
+    assert in_full(filling) == "3 items, 30%"
 
 
 def test_a_set_that_was_stopped_or_failed_says_so_and_one_that_is_whole_says_nothing() -> None:
     stopped = filled(STARTED, step(3, 18.0, 3, 0), state=Status("stopped", "stopped on request"))
     failed = filled(STARTED, state=Status("failed", "p.jsonl has no prompt"))
     whole = filled(STARTED, step(10, 18.0, 10, 0), state=Status("finished"))
-    assert (in_brief(stopped), in_brief(failed), in_brief(whole)) == ("stopped at 3 of 10", "failed at 0 of 10", "")
+    assert (in_brief(stopped), in_brief(failed), in_brief(whole)) == (
+        "stopped at 3 items, 30%",
+        "failed at 0 items, 0%",
+        "",
+    )
     assert in_full(failed) == "P.jsonl has no prompt; 0 items are there"
     loading = filled(STARTED, events.Phase(time=1.0, what="loading a.gguf"))
-    assert in_one_line([loading]) == "colours: 0 of 10 written, loading a.gguf"
-    assert in_one_line([stopped, filled(STARTED, step(3, 18.0, 3, 0))]) == "colours: 3 of 10 written"
+    assert in_one_line([loading]) == "colours: starting, loading a.gguf"
+    assert in_one_line([stopped, filled(STARTED, step(3, 18.0, 3, 0))]) == "colours: 3 items, 30%"
 
 
 def test_nobody_knows_how_much_a_run_has_yet_to_write() -> None:
     filling = Filling("live", RUNNING, items=4, steps=1, source=Path("runs/1-a"))
-    assert in_brief(filling) == "4 so far"
+    assert in_brief(filling) == "4 items so far"
     assert in_full(filling) == "waiting for the run to write more   ·   4 items so far"
 
 

@@ -102,16 +102,13 @@ def _rate(steps: list[events.Step]) -> float:
 
 
 def in_brief(filling: Filling) -> str:
-    """For a list: `3 of 10 written`, `stopped at 3 of 10`; empty once it is whole."""
+    """For a list: `12 items, 30%`, `stopped at 12 items, 30%`; empty once it is whole."""
     if filling.is_done:
         return ""
-    if filling.is_following and filling.status.is_alive:
-        return f"{figures.count(filling.items)} so far"
-    of = f"{figures.count(filling.step)} of {figures.count(filling.steps)}" if filling.steps else ""
     if filling.status.is_alive:
-        return f"{of} written" if of else "starting"
+        return _so_far(filling) or "starting"
     word = "failed" if filling.status.state in ("failed", "crashed") else "stopped"
-    return f"{word} at {of}" if of else word
+    return f"{word} at {_so_far(filling)}" if filling.steps else word
 
 
 def in_one_line(fillings: Sequence[Filling]) -> str:
@@ -129,7 +126,8 @@ def in_full(filling: Filling) -> str:
     """For the strip: what is done now, how far, how fast, how long."""
     if not filling.status.is_alive:
         sentence = filling.status.sentence or "ended"
-        return f"{sentence[:1].upper()}{sentence[1:]}; {figures.count(filling.items)} items are there"
+        is_one = filling.items == 1
+        return f"{sentence[:1].upper()}{sentence[1:]}; {_items(filling)} {'is' if is_one else 'are'} there"
     parts = [_now(filling), _so_far(filling)]
     parts += [f"{figures.number(filling.rate)} tokens/s" if filling.rate else "", figures.left(filling.seconds_left)]
     return "   ·   ".join(part for part in parts if part)
@@ -141,8 +139,13 @@ def _now(filling: Filling) -> str:
 
 
 def _so_far(filling: Filling) -> str:
+    """How many items there are, and how much of the work is done: how many will come of the rest, nobody knows."""
+    if not filling.items and not filling.fraction and filling.status.is_alive:
+        return ""
     if filling.is_following or not filling.steps:
-        return f"{figures.count(filling.items)} items so far" if filling.items else ""
-    items = "item" if filling.items == 1 else "items"
-    steps = f"{figures.count(filling.step)} of {figures.count(filling.steps)} done"
-    return f"{steps}, {figures.count(filling.items)} {items}"
+        return f"{_items(filling)} so far"
+    return f"{_items(filling)}, {figures.share(filling.fraction)}"
+
+
+def _items(filling: Filling) -> str:
+    return f"{figures.count(filling.items)} item" + ("s" if filling.items != 1 else "")
