@@ -184,11 +184,13 @@ class MainWindow(QMainWindow):
 
     def judge_run(self, *, compare: bool) -> None:
         if (run := self.run_path) is not None:
+            self.session.labelling.close_set()  # its keys must not judge one set while another is on its way
             self.show_page("judge")
             self.session.desk.suggest(run, compare=compare)
 
     def rejudge_run(self) -> None:
         if (run := self.run_path) is not None:
+            self.session.labelling.close_set()
             self.show_page("judge")
             self.session.desk.rejudge(run)
 
@@ -268,6 +270,7 @@ class MainWindow(QMainWindow):
         self.pages.said.connect(self.notice.say)
         self.pages.preset_wanted.connect(self._open_text)
         self.pages.typed.connect(self._autosave.start)
+        self.pages.typed.connect(self.notice.pass_on)
         PictureDrop(self).dropped.connect(self.session.read_picture)
         self.runs.run_chosen.connect(self.session.show)
         self.runs.preset_wanted.connect(lambda: self.show_page("presets"))
@@ -277,6 +280,7 @@ class MainWindow(QMainWindow):
         session.runs_changed.connect(self._runs_changed)
         session.shown.connect(self.runs.show_run)
         session.arrived.connect(lambda: self.show_page("runs"))
+        session.arrived.connect(self.notice.pass_on)
         session.refused.connect(self._refused)
         session.planned.connect(self._show_plan)
         session.said.connect(lambda text: self.notice.say(text, details=text))
@@ -321,7 +325,7 @@ class MainWindow(QMainWindow):
         self.pages.preset_page().show_launch_faults(refused.faults)
 
     def _show_plan(self, plan: dict[str, Any], text: str) -> None:
-        self.notice.say(worded(plan), is_error=False)
+        self.notice.say(worded(plan), is_error=False, is_passing=True)
         if plan.get("preflight") and self.presets is not None:
             self.presets.show_report(Report.model_validate(plan["preflight"]), text)
 

@@ -45,12 +45,19 @@ def survey(draft: Draft, where: Places, target: Path) -> Survey:
     if drawing is not None:
         sections["diffusion_sample"] = _drawing(drawing, where, faults)
     sections |= tuning_preflight.sections(draft, sections, where, faults)
-    training = section_of(draft.data.get("training", {}), settings.Training)
     size = _weight_bytes(model)
-    writes = LEAST_FREE + (0 if training is None else (training.keep_checkpoints + 1) * 4 * size)
+    writes = LEAST_FREE + _kept(draft) * 4 * size
     faults += disk_faults(target, writes)
     parameters = size // estimates.FLOAT32 or None
     return Survey(faults, train, held_out, parameters, writes, sections)
+
+
+def _kept(draft: Draft) -> int:
+    """How many checkpoints lie on the disk at once; none of a method that trains nothing."""
+    if "training" not in IMAGE_PRESETS[str(draft.data["method"])].model_fields:
+        return 0
+    training = section_of(draft.data.get("training", {}), settings.Training)
+    return 0 if training is None else training.keep_checkpoints + 1
 
 
 def _model_section(draft: Draft) -> AnyImageModel | None:

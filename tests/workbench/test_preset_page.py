@@ -191,6 +191,16 @@ def test_a_reward_of_ones_own_asks_for_a_yes_beside_what_it_means(page: PresetPa
     assert "    allow_code: true\n" in page.text.text
 
 
+def test_the_rewards_of_a_judge_show_only_while_there_is_one(page: PresetPage, qtbot: QtBot) -> None:
+    page.open_preset(own_presets() / "diffusion_dpo_digits.yaml")
+    groups = {group.section.key: group for group in page.form.groups}
+    judged, rewards = groups[("judged",)], groups[("judged", "rewards")]
+    was_on = judged.switch_box.isChecked()
+    assert rewards.isVisible() == was_on
+    judged.switch_box.click()
+    assert rewards.isVisible() != was_on
+
+
 def test_undo_and_redo_are_one_history_of_form_and_text(page: PresetPage, qtbot: QtBot) -> None:
     type_into(qtbot, page, "training.steps", "7")
     type_yaml(qtbot, page, "gpt2", "gpt3")

@@ -27,6 +27,15 @@ def test_a_plan_says_work_model_data_and_what_is_kept() -> None:
     ]
 
 
+def test_a_plan_of_what_trains_nothing_says_how_much_it_draws() -> None:
+    assert plan_of(load_preset(own_presets() / "diffusion_sample_digits.yaml")).parts == [
+        "40 images, 20 steps of ddim each",
+        "digits-denoiser, which ships",
+    ]
+    assert plan_of(load_preset(own_presets() / "diffusion_sample_grid.yaml")).parts[0] == "200 images"
+    assert plan_of(load_preset(own_presets() / "sampler_proof.yaml")).parts
+
+
 @pytest.mark.parametrize("path", sorted(own_presets().glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_preset_that_ships_has_a_plan(path: Path) -> None:
     assert all(plan_of(load_preset(path)).parts)

@@ -289,8 +289,12 @@ def test_a_checked_preset_is_told_in_a_sentence(
     monkeypatch.setattr(engine_process, "check_preset", lambda *_: plan)
     press(window, Qt.Key.Key_2)
     press(window, Qt.Key.Key_E)
-    told = "The engine accepts this preset: 200 steps of 16, 655,872 parameters, writes about 91 MB."
+    told = "The engine accepts this preset: 200 steps of 16, 655,872 parameters, writes up to 91 MB."
     qtbot.waitUntil(lambda: window.notice.sentence == told)
+    assert window.presets is not None
+    window.presets.text.setPlainText("method: sft\n")
+    window.presets.text.typed.emit()
+    qtbot.waitUntil(lambda: not window.notice.sentence)
 
 
 def test_a_preset_typed_and_not_saved_is_there_in_the_next_window(

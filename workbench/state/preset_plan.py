@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from engine.contract import settings
-from engine.contract.image_presets import ImagePreset
+from engine.contract import drawing_plan, settings
+from engine.contract.image_presets import DiffusionSamplePreset, ImagePreset, SamplerProofPreset
+from engine.contract.image_settings import ASSETS
 from engine.contract.online_settings import Rollout
 from engine.contract.preset import Preset, TextPreset, model_of, sources_of, training_of
 from workbench.state.figures import count, number, size
@@ -61,7 +62,7 @@ def worded(plan: dict[str, Any]) -> str:
     if plan.get("parameters"):
         parts.append(f"{count(plan['parameters'])} parameters")
     if plan.get("writes_bytes"):
-        parts.append(f"writes about {size(plan['writes_bytes'])}")
+        parts.append(f"writes up to {size(plan['writes_bytes'])}")
     return "The engine accepts this preset: " + ", ".join(part for part in parts if part) + "."
 
 
@@ -78,13 +79,34 @@ def _plan_of_images(preset: ImagePreset) -> Plan:
     sources = sources_of(preset, "train")
     return Plan(
         "" if model is None else "from scratch" if model.path == "scratch" else _last_part(model.path),
-        "" if training is None else f"{count(training.steps)} steps of {count(training.batch_size)} images",
+        _work_of_images(preset)
+        if training is None
+        else f"{count(training.steps)} steps of {_images(training.batch_size)}",
         f"{_last_part(sources[0].path)}{f' and {len(sources) - 1} more' if sources[1:] else ''}" if sources else "",
         "" if training is None else _writes(training),
     )
 
 
+def _work_of_images(preset: ImagePreset) -> str:
+    """What a method does that trains nothing."""
+    match preset:
+        case DiffusionSamplePreset(diffusion_sample=section):
+            several = any(axis.vary in ("steps", "sampler") for axis in section.grid)
+            how = "" if several else f", {count(section.steps)} steps of {section.sampler} each"
+            return f"{_images(drawing_plan.pictures(section))}{how}"
+        case SamplerProofPreset(sampler_proof=section):
+            return f"samplers of {count(section.steps)} steps on the {section.schedule} schedule"
+    return ""
+
+
+def _images(amount: int) -> str:
+    return f"{count(amount)} image{'' if amount == 1 else 's'}"
+
+
 def _last_part(path: str) -> str:
+    """Of a path or a hub id; what ships says so."""
+    if path.startswith(ASSETS):
+        return f"{path.removeprefix(ASSETS)}, which ships"
     return path.rstrip("/").rsplit("/", 1)[-1]
 
 

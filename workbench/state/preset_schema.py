@@ -27,6 +27,9 @@ SPELLED = {
     "ppo": "PPO",
     "n": "N",
     "distill": "Distillation",
+    "vae": "VAE",
+    "nft": "NFT",
+    "draft": "DRaFT",
     "lora": "LoRA",
     "dtype": "Number type",
     "dest": "Where to",
@@ -88,13 +91,14 @@ class Setting:
 class Section:
     """Settings that stand together. `switch`: the setting that adds or removes it, where it is optional.
 
-    heading: what it is called, where its key does not say.
+    heading: what it is called, where its key does not say. within: what adds or removes the section around it.
     """
 
     key: Key
     settings: tuple[Setting, ...]
     switch: Setting | None = None
     heading: str = ""
+    within: Setting | None = None
 
     @property
     def title(self) -> str:
@@ -115,17 +119,20 @@ def sections_of(model: type[BaseModel]) -> tuple[Section, ...]:
     return tuple(_sections(model, (), None))
 
 
-def _sections(model: type[BaseModel], key: Key, switch: Setting | None) -> Iterator[Section]:
+def _sections(
+    model: type[BaseModel], key: Key, switch: Setting | None, within: Setting | None = None
+) -> Iterator[Section]:
     settings = settings_of(model, key)
     own = tuple(s for s in settings if s.kind not in ("section", "items"))
     if own:
-        yield Section(key, own, switch)
+        yield Section(key, own, switch, within=within)
+    around = switch or within
     for setting, info in zip(settings, model.model_fields.values(), strict=True):
         if setting.kind == "items":
-            yield Section(setting.key, (setting,))
+            yield Section(setting.key, (setting,), within=around)
         if setting.kind == "section":
             inner = next(_models_in(info.annotation))
-            yield from _sections(inner, setting.key, setting if setting.can_be_empty else None)
+            yield from _sections(inner, setting.key, setting if setting.can_be_empty else None, around)
 
 
 def settings_of(model: type[BaseModel], key: Key = ()) -> list[Setting]:

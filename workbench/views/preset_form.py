@@ -51,6 +51,8 @@ class SectionGroup(QWidget):
         self._draft = draft
         if self.section.switch is not None:
             self._show_switch(draft, self.section.switch, draft.is_section_on(self.section))
+        if self.section.within is not None:
+            self.setVisible(isinstance(draft.value(self.section.within), dict))
         for row in self.rows:
             row.show_draft(draft, flash=flash)
         for setting in self.section.settings:

@@ -48,7 +48,7 @@ class PresetPage(QWidget):
         self._saving: dict[Path, PresetDraft] = {}
         self._fault_at = -1
         self._colours = theme.LIGHT
-        self._name = label("", "page-title")
+        self._name = Elided("page-title")
         self._method = label("", "muted")
         self._edited = label("edited", "muted")
         self._place = Elided("muted")
@@ -230,7 +230,7 @@ class PresetPage(QWidget):
         self.bar.show_draft(draft)
         self.report.show_text(draft.text)
         self._say("\n".join(str(fault) for fault in draft.stray_faults()))
-        self._method.setText(draft.method.upper())
+        self._method.setText(draft.method.upper().replace("_", " "))
         self._edited.setVisible(draft.is_dirty)
         self._mark_shelf()
         self.draft_changed.emit()
@@ -253,7 +253,7 @@ class PresetPage(QWidget):
         return "ships with Plumbline; saving makes a copy of your own" if is_shipped else str(draft.origin)
 
     def _show_head(self) -> None:
-        self._name.setText(self._draft.name)
+        self._name.set_full_text(self._draft.name)
         self._place.set_full_text(self._told_place(self._draft))
         self._save.setText("Save" if self._is_mine(self._draft) else "Save as mine")
 

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from engine.contract.preset import PRESETS
 from workbench import theme
 from workbench.state.preset_schema import words
 from workbench.theme import Theme
@@ -60,7 +61,8 @@ def cards(shipped: Path, mine: Path) -> list[Card]:
     ours = [read_card(path, is_mine=False) for path in sorted(shipped.glob("*.yaml"), key=_by_size)]
     tour = sorted((card for card in ours if card.group == "Tour"), key=lambda card: "grpo" in card.name)
     rest = [card for card in ours if card.group != "Tour"]
-    groups = list(dict.fromkeys(card.group for card in rest))
+    known = [words(method) for method in PRESETS]
+    groups = sorted({card.group for card in rest}, key=lambda group: (*known, group).index(group))
     return tour + [card for group in groups for card in rest if card.group == group] + own
 
 

@@ -36,6 +36,7 @@ class NoticeLine(QFrame):
         theme.set_role(self, "card")
         self._text = label(selectable=True, wrap=True)
         self._details = ""
+        self._is_passing = False
         self._copy = QPushButton("Copy details")
         self._copy.clicked.connect(self._copy_details)
         self._close = QPushButton("Dismiss")
@@ -48,13 +49,20 @@ class NoticeLine(QFrame):
         self.setLayout(layout)
         self.hide()
 
-    def say(self, text: str, *, details: str = "", is_error: bool = True) -> None:
+    def say(self, text: str, *, details: str = "", is_error: bool = True, is_passing: bool = False) -> None:
+        """is_passing: true of this moment only, see `pass_on`."""
+        self._is_passing = is_passing
         theme.set_role(self._text, "fault" if is_error else "muted")
         self._text.setText(text)
         self._details = details
         self._copy.setVisible(bool(details))
         self._copy.setText("Copy details")
         self.show()
+
+    def pass_on(self) -> None:
+        """Something else begins: what was true of the moment before goes by itself."""
+        if self._is_passing:
+            self.dismiss()
 
     def dismiss(self) -> None:
         self.hide()
