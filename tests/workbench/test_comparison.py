@@ -93,27 +93,29 @@ def test_the_judgements_needed_are_those_of_the_usual_power_formula(rate: float,
 
 def test_the_sentence_says_that_it_is_not_settled_and_what_would_settle_it() -> None:
     said = sentence(("A", "B"), Share(70, 120, 0.494, 0.667))
-    assert said.startswith("B is preferred in 58% of 120, interval 49\N{EN DASH}67%: ")
+    assert said.startswith("B is preferred over A in 58% of 120, 95% interval 49\N{EN DASH}67%: ")
     assert said.endswith(": not settled; about 200 more would be needed.")
 
 
 def test_the_sentence_names_the_model_that_is_preferred() -> None:
     said = sentence(("A", "B"), Share(53, 120, 0.356, 0.531))
-    assert said.startswith("A is preferred in 56% of 120, interval 47\N{EN DASH}64%: not settled; about ")
+    assert said.startswith("A is preferred over B in 56% of 120, 95% interval 47\N{EN DASH}64%: not settled; about ")
 
 
 def test_the_sentence_says_that_it_is_settled() -> None:
     assert sentence(("A", "B"), Share(80, 100, 0.71, 0.87)) == (
-        "B is preferred in 80% of 100, interval 71\N{EN DASH}87%: settled."
+        "B is preferred over A in 80% of 100, 95% interval 71\N{EN DASH}87%: settled."
     )
     assert sentence(("A", "B"), Share(20, 100, 0.13, 0.29)) == (
-        "A is preferred in 80% of 100, interval 71\N{EN DASH}87%: settled."
+        "A is preferred over B in 80% of 100, 95% interval 71\N{EN DASH}87%: settled."
     )
 
 
 def test_the_sentence_of_equals_does_not_promise_an_end() -> None:
     said = sentence(("A", "B"), Share(50, 100, 0.4, 0.6))
-    assert said.startswith("A and B are preferred alike, each in 50% of 100, interval 40\N{EN DASH}60%: not settled")
+    assert said.startswith(
+        "A and B are preferred alike, each in 50% of 100, 95% interval 40\N{EN DASH}60%: not settled"
+    )
     assert "hardly settle" in said
     assert sentence(("A", "B"), Share(0, 0, 0, 1)) == "Nobody has compared A with B yet."
 

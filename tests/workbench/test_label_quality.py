@@ -140,7 +140,7 @@ def test_two_models_are_compared_over_prompts_with_the_sentence() -> None:
     assert mine.comparison is not None
     assert mine.comparison.models == ("A", "B")
     sentence = quality_words.preferred(mine.comparison)
-    assert sentence.startswith("B is preferred in 58% of 120, interval ")
+    assert sentence.startswith("B is preferred over A in 58% of 120, 95% interval ")
     assert mine.comparison.rate is not None
     # A share's own interval is 0.494 to 0.667; the bootstrap of independent prompts comes near it.
     assert (mine.comparison.rate.low, mine.comparison.rate.high) == pytest.approx((0.494, 0.667), abs=0.012)
@@ -250,3 +250,10 @@ def test_a_model_is_called_by_the_end_of_its_path_that_tells_it_from_the_others(
         "/here/runs/1-a": "1-a",
         "org/model.gguf": "model.gguf",
     }
+
+
+def test_a_run_is_called_by_its_name_and_by_its_time_where_two_have_one_name() -> None:
+    names = ["assets:digits-denoiser", "/w/runs/20261121-164241-strokes"]
+    assert list(quality_words.short_names(names).values()) == ["digits-denoiser", "strokes"]
+    again = ["/w/runs/20261121-164241-strokes", "/w/runs/20261121-170000-strokes"]
+    assert list(quality_words.short_names(again).values()) == ["20261121-164241-strokes", "20261121-170000-strokes"]

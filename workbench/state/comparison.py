@@ -102,13 +102,13 @@ def sentence(models: tuple[str, str], rate: Share) -> str:
     if not rate.total:
         return f"Nobody has compared {first} with {second} yet."
     is_first = rate.value < 0.5
-    name, ahead = (first, _mirrored(rate)) if is_first else (second, rate)
+    name, other, ahead = (first, second, _mirrored(rate)) if is_first else (second, first, rate)
     of = f"of {figures.count(ahead.total)}"
-    interval = f"interval {_whole(ahead.low)}\N{EN DASH}{_whole(ahead.high)}%"
+    interval = f"95% interval {_whole(ahead.low)}\N{EN DASH}{_whole(ahead.high)}%"
     if ahead.value == 0.5:
         return f"{first} and {second} are preferred alike, each in 50% {of}, {interval}: {_missing(ahead)}."
     verdict = "settled" if ahead.excludes(0.5) else _missing(ahead)
-    return f"{name} is preferred in {figures.share(ahead.value)} {of}, {interval}: {verdict}."
+    return f"{name} is preferred over {other} in {figures.share(ahead.value)} {of}, {interval}: {verdict}."
 
 
 def _mirrored(rate: Share) -> Share:

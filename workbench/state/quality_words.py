@@ -1,9 +1,11 @@
 """What the numbers of a labelling set mean, in sentences that a person can act on."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from engine.contract.image_settings import ASSETS
 from engine.contract.labels import MODEL
 from workbench.state import comparison, figures
 from workbench.state.agreement import Share, wilson
@@ -13,6 +15,8 @@ from workbench.state.label_quality import Agreement, Comparison, Quality, Voter
 FEW = 10
 #: What careful labellers reach: Ouyang et al. 2022 (arXiv:2203.02155), section 3.4; Stiennon et al. 2020 (2009.01325).
 USUAL = "InstructGPT's labellers agreed with each other in 73%, Stiennon's with the authors in 77%."
+#: What a run's directory begins with, before its name.
+STAMP = re.compile(r"^\d{8}-\d{6}-")
 
 
 class Row(NamedTuple):
@@ -71,7 +75,11 @@ def drift(found: Quality) -> str:
 
 
 def short_names(models: Sequence[str]) -> dict[str, str]:
-    """What to call each model: as many last parts of its path as tell it from the others."""
+    """What to call each model: as many last parts of its path as tell it from the others, a run by its name alone where
+    that is enough."""
+    plain = {model: STAMP.sub("", model.rstrip("/").rsplit("/", 1)[-1].removeprefix(ASSETS)) for model in models}
+    if len(set(plain.values())) == len(plain):
+        return plain
     parts = {model: model.split("/") for model in models}
     for kept in range(1, max(map(len, parts.values()), default=0) + 1):
         short = {model: "/".join(words[-kept:]) for model, words in parts.items()}
