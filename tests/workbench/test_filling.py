@@ -9,11 +9,14 @@ import pytest
 from engine.contract import events
 from engine.contract.labels_plan import FilePlan, ItemsPlan, PartPlan
 from engine.contract.status import Status
+from tests.workbench.label_sets import made
+from workbench.io.label_sets import open_set
 from workbench.state import new_set
 from workbench.state.filling import Filling, folded, in_brief, in_full, in_one_line
 from workbench.state.items_words import about_plan, said_of_file, said_of_plan
 from workbench.state.new_set import answers_of_run, free_name, new_draft, run_against_base
 from workbench.state.preset_draft import Change
+from workbench.views.sitting_aside import SittingAside
 
 RUNNING = Status("running")
 
@@ -66,7 +69,7 @@ def test_a_set_that_was_stopped_or_failed_says_so_and_one_that_is_whole_says_not
         "failed at 0 items, 0%",
         "",
     )
-    assert in_full(failed) == "P.jsonl has no prompt; 0 items are there"
+    assert in_full(failed) == "p.jsonl has no prompt; 0 items are there"
     loading = filled(STARTED, events.Phase(time=1.0, what="loading a.gguf"))
     assert in_one_line([loading]) == "colours: starting, loading a.gguf"
     assert in_one_line([stopped, filled(STARTED, step(3, 18.0, 3, 0))]) == "colours: 3 items, 30%"
@@ -131,7 +134,7 @@ def test_a_run_without_answers_of_its_own_writes_new_ones_to_what_it_held_out() 
         },
         "rollout": {"max_new_tokens": 32},
     }
-    start = answers_of_run(Path("/runs/1-a"), "a", preset, has_rollouts=False, is_alive=False)
+    start = answers_of_run(Path("/runs/1-a"), "a", preset, has_several=False, is_alive=False)
     assert start.parts == [
         {
             "kind": "written",
@@ -139,7 +142,7 @@ def test_a_run_without_answers_of_its_own_writes_new_ones_to_what_it_held_out() 
             "writers": [{"model": "/runs/1-a", "answers": 2, "system_prompt": "Be.", "max_new_tokens": 32}],
         }
     ]
-    live = answers_of_run(Path("/runs/1-a"), "a", preset, has_rollouts=True, is_alive=True)
+    live = answers_of_run(Path("/runs/1-a"), "a", preset, has_several=True, is_alive=True)
     assert live.parts == [{"kind": "rollouts", "run": "/runs/1-a", "follow": True}]
 
 
@@ -155,3 +158,25 @@ def test_a_run_from_random_weights_has_no_base_and_the_form_says_so() -> None:
     start = run_against_base(Path("/runs/1-a"), "a", {"model": {"path": "scratch"}, "data": {"train": "t.jsonl"}})
     assert [writer["model"] for writer in start.parts[0]["writers"]] == ["", "/runs/1-a"]
     assert "no base" in start.why
+
+
+@pytest.mark.parametrize(
+    ("filling", "title", "offers_more"),
+    [
+        (filled(STARTED), "The first pair is on its way", False),
+        (filled(STARTED, state=Status("failed", "strokes has no model yet")), "No pair was made", True),
+        (None, "Nothing to judge", False),
+    ],
+)
+def test_a_set_without_a_pair_says_what_becomes_of_it(
+    qtbot: Any, workspace: Path, filling: Filling | None, title: str, offers_more: bool
+) -> None:
+    aside = SittingAside()
+    qtbot.addWidget(aside)
+    found = open_set(made(workspace, items=0), "ada")
+    aside.show_what("done", found)
+    aside.show_filling(filling)
+    found.close()
+    assert aside.title == title
+    assert aside.go_on.isVisibleTo(aside) == offers_more
+    assert (filling is None) or in_full(filling) in aside.text

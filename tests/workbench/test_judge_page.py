@@ -473,6 +473,13 @@ def test_the_end_says_so_and_offers_to_train(qtbot: Any, workspace: Path) -> Non
         sit(qtbot, window, label_dir)
         press(window, Qt.Key.Key_1, Qt.Key.Key_1, Qt.Key.Key_7)
         assert "Every pair is judged" in page(window).sitting.aside.text
+        assert not page(window).sitting.prompt.isVisible()
+        assert not page(window).sitting.bar.button("1").isEnabled()  # type: ignore[union-attr]
+        press(window, Qt.Key.Key_Z)
+        assert page(window).sitting.bar.button("1").isEnabled()  # type: ignore[union-attr]
+        press(window, Qt.Key.Key_7, Qt.Key.Key_Return)
+        qtbot.waitUntil(lambda: page(window).currentWidget() is page(window).quality, timeout=PATIENCE_MS)
+        sit(qtbot, window, label_dir)
         page(window).sitting.aside.training_wanted.emit()
         assert window.page == "presets"
         assert window.presets is not None
@@ -607,7 +614,7 @@ def test_after_a_sitting_the_page_tells_how_good_the_labels_are(
     assert assessed is not None
     qtbot.waitUntil(assessed.isVisible)
     assert "judgements by one person" in assessed.text
-    assert "is preferred in" in assessed.text
+    assert "is preferred over" in assessed.text
     assert "wins more often than chance allows" in " ".join(part.text() for part in assessed.findChildren(QLabel))
     press(window, Qt.Key.Key_Escape)
     assert page(window).sets.isVisible()

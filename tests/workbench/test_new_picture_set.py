@@ -50,7 +50,7 @@ def test_a_second_artist_begins_from_the_same_noise_and_a_second_writer_does_not
 
 
 def test_a_run_of_images_offers_its_own_pictures() -> None:
-    start = answers_of_run(RUN, "strokes", TUNED, has_rollouts=False, is_alive=False)
+    start = answers_of_run(RUN, "strokes", TUNED, has_several=False, is_alive=False)
     [part] = recipe_of(start).parts
     assert part.kind == "drawn"
     assert [artist.model for artist in part.artists] == [str(RUN)]
@@ -60,7 +60,7 @@ def test_a_run_of_images_offers_its_own_pictures() -> None:
 def test_a_run_that_only_drew_offers_its_model_as_it_drew_with_it() -> None:
     section = {"sampler": "ode_heun", "steps": 7, "guidance": 2.0, "count": 5}
     preset = {"method": "diffusion_sample", "model": {"path": "assets:digits-denoiser"}, "diffusion_sample": section}
-    [part] = recipe_of(answers_of_run(RUN, "look", preset, has_rollouts=False, is_alive=False)).parts
+    [part] = recipe_of(answers_of_run(RUN, "look", preset, has_several=False, is_alive=False)).parts
     assert part.kind == "drawn"
     [artist] = part.artists
     assert (artist.model, artist.sampler, artist.steps, artist.guidance) == (
@@ -99,12 +99,36 @@ def test_two_ways_of_one_model_are_compared_only_if_they_differ(differs: bool) -
     )
 
 
+def test_a_run_that_only_drew_has_no_model_to_meet_its_base() -> None:
+    preset = {"method": "diffusion_sample", "model": {"path": "assets:digits-denoiser"}, "diffusion_sample": {}}
+    start = run_against_base(RUN, "look", preset)
+    assert "made none of its own" in start.why
+    assert [artist["model"] for artist in start.parts[0]["artists"]] == ["assets:digits-denoiser", ""]
+
+
+def test_a_run_that_saved_nothing_is_not_compared_and_no_other_set_takes_its_keys(qtbot: Any, workspace: Path) -> None:
+    text = f"method: diffusion_dpo\nmodel: {{path: {workspace / 'base'}}}\ntraining: {{steps: 3}}\n"
+    run_dir.create(workspace / "runs", "strokes", text)
+    other = made_of_pictures(workspace)
+    with opened(qtbot, workspace) as window:
+        qtbot.waitUntil(lambda: window.run_path is not None, timeout=PATIENCE_MS)
+        window.show_page("judge")
+        window.session.labelling.open(other)
+        qtbot.waitUntil(lambda: window.is_judging, timeout=PATIENCE_MS)
+        window.show_page("runs")
+        QTest.keyClick(window, Qt.Key.Key_J, CTRL | Qt.KeyboardModifier.AltModifier)
+        assert not window.is_judging
+        qtbot.waitUntil(lambda: "strokes has saved no model yet" in window.notice.sentence, timeout=PATIENCE_MS)
+        assert sorted(path.name for path in (workspace / "labels").iterdir()) == ["drawn"]
+
+
 def test_one_key_judges_a_tuned_run_against_its_base_and_sits_down(
     qtbot: Any, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (workspace / "base").mkdir()
     text = f"method: diffusion_dpo\nmodel: {{path: {workspace / 'base'}}}\ntraining: {{steps: 3}}\n"
     run = run_dir.create(workspace / "runs", "strokes", text)
+    run.final.mkdir()
     made_of_pictures(workspace, "strokes-against-base")
     orders: list[Order] = []
 

@@ -23,6 +23,7 @@ from engine.contract.status import is_alive
 from tests.workbench.label_sets import made
 from tests.workbench.opened import PATIENCE_MS, opened
 from workbench.main_window import MainWindow
+from workbench.state.new_set import answers_to_a_prompt
 from workbench.state.preset_draft import Change
 from workbench.views.new_set_page import NewSetPage
 
@@ -166,6 +167,7 @@ def run_of(workspace: Path, *, wrote: bool, path: str = "scratch") -> RunDir:
     preset = f"method: sft\nmodel: {{path: {path}}}\ndata: {{train: [{{path: {workspace / 'pairs.jsonl'}}}]}}\n"
     run = run_dir.create(workspace / "runs", "sums", preset)
     if wrote:
+        run.preset.write_text(preset.replace("sft", "grpo") + "rollout: {completions_per_prompt: 2}\n")
         lines = [completion_line(step=1, prompt="1+1=", completion=text) for text in ("2", "3")]
         run.rollouts.write_text("\n".join(lines) + "\n")
     return run
@@ -194,6 +196,12 @@ def test_a_run_that_wrote_answers_offers_them_by_one_key(qtbot: Any, workspace: 
         settled(qtbot, page)
         assert page.desk.says == "1 item"
         assert [sorted(row) for row in cells(page)] == [["1+1=", "2", "3"]]
+
+
+def test_a_run_that_only_showed_what_it_writes_answers_anew() -> None:
+    shown = {"method": "sft", "data": {"train": "p.jsonl"}}
+    assert answers_to_a_prompt(shown) == 1
+    assert answers_to_a_prompt({**shown, "rollout": {"completions_per_prompt": 8}}) == 8
 
 
 def test_a_run_is_compared_with_its_base_on_its_own_prompts(qtbot: Any, workspace: Path) -> None:

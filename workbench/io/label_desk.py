@@ -23,11 +23,18 @@ from workbench.io.background import Background
 from workbench.io.engine_process import Failed, Refused, Started
 from workbench.io.label_engine import Order
 from workbench.io.workspace import Workspace
-from workbench.state.new_set import Start, answers_of_run, free_name, run_against_base
+from workbench.state.new_set import Start, answers_of_run, answers_to_a_prompt, free_name, run_against_base
 
 Desk = Literal["items", "import", "export"]
 #: Runs whose models are offered, newest first.
 RUNS_OFFERED = 40
+
+
+NO_MODEL = "{} has saved no model yet, so there is nothing to compare. Press Save now on its page, then try again."
+
+
+class NoModelError(RuntimeError):
+    """A run was to be judged that has saved nothing."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,8 @@ class LabelDesk(QObject):
 
         def work_out() -> Start:
             start = self._start_from(RunDir(run), compare=True)
+            if not start.why and not (RunDir(run).final.is_dir() or RunDir(run).saved_steps()):
+                raise NoModelError(NO_MODEL.format(RunDir(run).name))
             return replace(start, name=free_name(start.name, [found.path.name for found in list_sets(labels)]))
 
         def offer(start: Start) -> None:
@@ -129,11 +138,12 @@ class LabelDesk(QObject):
 
     def _start_from(self, run: RunDir, *, compare: bool) -> Start:
         preset = _preset_of(run)
-        has_rollouts = run.rollouts.is_file() and run.rollouts.stat().st_size > 0
+        has_written = run.rollouts.is_file() and run.rollouts.stat().st_size > 0
+        has_several = has_written and answers_to_a_prompt(preset) > 1
         if compare:
             start = run_against_base(run.path, run.name, preset)
         else:
-            start = answers_of_run(run.path, run.name, preset, has_rollouts=has_rollouts, is_alive=is_alive(run))
+            start = answers_of_run(run.path, run.name, preset, has_several=has_several, is_alive=is_alive(run))
         return replace(start, parts=self._workspace.as_written(start.parts))
 
     def _look(self, desk: Desk, job: Callable[[], Any]) -> None:

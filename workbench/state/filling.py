@@ -127,7 +127,7 @@ def in_full(filling: Filling) -> str:
     if not filling.status.is_alive:
         sentence = filling.status.sentence or "ended"
         is_one = filling.items == 1
-        return f"{sentence[:1].upper()}{sentence[1:]}; {_items(filling)} {'is' if is_one else 'are'} there"
+        return f"{sentence}; {_items(filling)} {'is' if is_one else 'are'} there"
     parts = [_now(filling), _so_far(filling)]
     parts += [f"{figures.number(filling.rate)} tokens/s" if filling.rate else "", figures.left(filling.seconds_left)]
     return "   ·   ".join(part for part in parts if part)

@@ -193,14 +193,21 @@ def remove_writer(draft: FormDraft, number: int, writer: int) -> None:
 # --------------------------------------------------------------------------------------------------- from a run
 
 
-def answers_of_run(run: Path, name: str, preset: dict[str, Any], *, has_rollouts: bool, is_alive: bool) -> Start:
-    """What a run wrote; of one that writes nothing while it trains, what its model answers to its own prompts; of a
-    model of images, what it draws."""
+def answers_to_a_prompt(preset: dict[str, Any]) -> int:
+    """How many answers to one prompt a run with this preset samples while it trains; those that only show what the
+    model writes have one."""
+    asked = (preset.get("rollout") or {}).get("completions_per_prompt", 1)
+    return asked if isinstance(asked, int) else 1
+
+
+def answers_of_run(run: Path, name: str, preset: dict[str, Any], *, has_several: bool, is_alive: bool) -> Start:
+    """What a run wrote, if it wrote several answers to a prompt; of any other, what its model answers to its own
+    prompts; of a model of images, what it draws."""
     if draws(preset):
         reads_text = bool((preset.get(SAMPLING) or {}).get("prompts"))
         why = f"{name} drew what a text says; choose a file of prompts" if reads_text else ""
         return Start(f"{name}-pictures", [{"kind": "drawn", "artists": [_artist(run, preset)]}], why)
-    if has_rollouts:
+    if has_several:
         return Start(f"{name}-answers", [{"kind": "rollouts", "run": str(run), "follow": is_alive}])
     return Start(f"{name}-answers", [_written(run, preset, [{"model": str(run), "answers": 2}])])
 
@@ -208,6 +215,10 @@ def answers_of_run(run: Path, name: str, preset: dict[str, Any], *, has_rollouts
 def run_against_base(run: Path, name: str, preset: dict[str, Any]) -> Start:
     """The run's model and the one it began from, on the same prompts."""
     base = str((preset.get("model") or {}).get("path") or "")
+    if preset.get("method") == SAMPLING:
+        why = f"{name} only drew with this model and made none of its own; name another to compare it with"
+        own = {**_artist(run, preset), "seed": fresh_seed(run)}
+        return Start(f"{name}-against-another", [{"kind": "drawn", "artists": [own, {**own, "model": ""}]}], why)
     is_lost = base in ("", "scratch")
     why = f"{name} began from random weights, so there is no base; name another model to compare it with"
     models = ["" if is_lost else base, str(run)]

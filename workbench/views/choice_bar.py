@@ -89,6 +89,11 @@ class ChoiceBar(QWidget):
             if (button := self._buttons.get(action)) is not None:
                 button.setEnabled(is_enabled)
 
+    @property
+    def of_a_pair(self) -> list[str]:
+        """Actions that mean nothing while no pair is there."""
+        return [action for action in self._buttons if action not in (*BACK, *ASIDE)]
+
     def button(self, action: str) -> QPushButton | None:
         return self._buttons.get(action)
 

@@ -224,6 +224,7 @@ class JudgePage(QStackedWidget):
         labelling.quality_read.connect(self.show_quality)
         self.sitting.aside.training_wanted.connect(self._train_on_open)
         self.sitting.aside.quality_wanted.connect(self._read_quality_of_open)
+        self.sitting.aside.going_on_wanted.connect(self.go_on_with_items)
 
     def _follow(self, event: Event) -> None:
         if event.what == "closed":
@@ -236,7 +237,8 @@ class JudgePage(QStackedWidget):
             self._show_part(self.sitting)
 
     def _show_growth(self) -> None:
-        self.sitting.aside.set_growing(self.label_state == "filling")
+        opened = self._labelling.opened
+        self.sitting.aside.show_filling(self._fillings.of(opened.label_dir.path.name) if opened is not None else None)
 
     def _tell(self, sentence: str) -> None:
         """What went wrong where no form is open in which it could stand."""

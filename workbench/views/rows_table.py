@@ -48,9 +48,10 @@ class RowsTable(QTableWidget):
         self.setItem(place, at, item)
 
     def _share_width(self, names: Sequence[str]) -> None:
-        """Columns of text share the room; the others take what they need."""
+        """Columns of text, or without any the last, share the room; the others take what they need."""
         self.resizeColumnsToContents()
-        texts = [at for at, name in enumerate(names) if name in FIRST or name.startswith("answer")]
+        last = list(range(len(names)))[-1:]
+        texts = [at for at, name in enumerate(names) if name in FIRST or name.startswith("answer")] or last
         others = [at for at in range(len(names)) if at not in texts]
         for at in others:
             self.setColumnWidth(at, min(max(self.columnWidth(at), NARROWEST), OTHERS))

@@ -4,10 +4,11 @@ from typing import Literal
 
 from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QFrame, QPushButton
+from PySide6.QtWidgets import QApplication, QFrame, QPushButton, QWidget
 
 from workbench import theme
 from workbench.io.label_sets import Opened
+from workbench.state.filling import Filling, in_full
 from workbench.views.labels import column, label, row
 
 What = Literal["", "guideline", "pause", "done"]
@@ -16,33 +17,34 @@ TITLES: dict[What, str] = {"guideline": "Guideline", "pause": "Paused", "done": 
 PAUSED = "The clock stands still and the answers are covered. The same key goes on."
 DONE = "Every pair is judged. Undo still goes back as far as you like."
 NO_DISAGREEMENT = "No two people say the opposite of an item, or all of that is settled. The same key goes back."
-MORE = "More pairs are being written"
-EMPTY = "There is no pair yet."
-SO_FAR = "Every pair that is there is judged."
-WAITING = "Those that are being written will appear by themselves."
-STILL = "Nothing is being written now; the list of sets says how that ended."
+SO_FAR = "Every pair that is there is judged. More are being made and appear by themselves."
+FIRST = "It appears here by itself."
+EMPTY = "This set has no pair, and nothing is making any."
 
 
 class SittingAside(QFrame):
-    """quality_wanted, training_wanted: the person wants to see how good the labels are, or to train on them."""
+    """quality_wanted, training_wanted: the person wants to see how good the labels are, or to train on them.
+    going_on_wanted: the items that the set still lacks are to be made."""
 
     quality_wanted = Signal()
     training_wanted = Signal()
+    going_on_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
         theme.set_role(self, "card")
         self.what: What = ""
         self._opened: Opened | None = None
-        self._is_growing = False
+        self._filling: Filling | None = None
         self._title = label(role="title")
         self._text = label(wrap=True, selectable=True)
         self._file = QPushButton("Open its file")
         self._quality = QPushButton("How good are these labels?")
         self._train = QPushButton("Train on these")
+        self.go_on = QPushButton("Go on making pairs")
         theme.set_role(self._quality, "primary")
         layout = column(self._title, self._text, space=3)
-        layout.addLayout(row(self._quality, self._train, self._file, None))
+        layout.addLayout(row(self._quality, self._train, self.go_on, self._file, None))
         layout.addStretch(1)
         layout.setContentsMargins(theme.SPACE[5], theme.SPACE[4], theme.SPACE[5], theme.SPACE[4])
         self.setLayout(layout)
@@ -50,6 +52,7 @@ class SittingAside(QFrame):
         self._file.clicked.connect(lambda: QDesktopServices.openUrl(self._guideline))
         self._quality.clicked.connect(self.quality_wanted)
         self._train.clicked.connect(self.training_wanted)
+        self.go_on.clicked.connect(self.going_on_wanted)
 
     def show_what(self, what: What, opened: Opened) -> None:
         self.what, self._opened = what, opened
@@ -58,34 +61,57 @@ class SittingAside(QFrame):
         self._file.setVisible(what == "guideline")
         self._quality.setVisible(is_done)
         self._train.setVisible(is_done)
+        self.go_on.setVisible(what == "done" and self._has_ended)
         self._title.setText(self._what_is_done(opened) if what == "done" else TITLES.get(what, ""))
-        self._text.setText(_words(what, opened, is_growing=self._is_growing))
+        self._text.setText(_words(what, opened, self._filling))
 
-    def set_growing(self, is_growing: bool) -> None:
-        """Whether more items are being written, so that what is done now is not all there will be."""
-        self._is_growing = is_growing
+    def show_filling(self, filling: Filling | None) -> None:
+        """How the set is being filled, so that what is done now is not all there will be; None once it is whole."""
+        self._filling = filling
         if self.what == "done" and self._opened is not None:
             self.show_what("done", self._opened)
 
+    @property
+    def _has_ended(self) -> bool:
+        """Whether something ended the making of items before the set was whole."""
+        return self._filling is not None and not self._filling.status.is_alive
+
     def _what_is_done(self, opened: Opened) -> str:
-        if opened.sitting.is_settling and not opened.sitting.progress.done:
+        done = opened.sitting.progress.done
+        if opened.sitting.is_settling and not done:
             return "No disagreement is left"
-        if self._is_growing:
-            return MORE
-        return TITLES["done"] if opened.sitting.progress.done else "Nothing to judge yet"
+        if self._has_ended:
+            return "Not all pairs were made" if opened.sitting.progress.total else "No pair was made"
+        if self._filling is not None:
+            return "More pairs are on their way" if done else "The first pair is on its way"
+        return TITLES["done"] if done else "Nothing to judge"
+
+    def take_keyboard(self, *, of: QWidget) -> None:
+        """Let Enter do what comes next, if anything does, where the keyboard's place is within `of`."""
+        focus = QApplication.focusWidget()
+        if focus is not None and (focus is of or of.isAncestorOf(focus)):
+            for button in (self._quality, self.go_on):
+                if not button.isHidden():
+                    button.setFocus()
+
+    @property
+    def title(self) -> str:
+        return self._title.text()
 
     @property
     def text(self) -> str:
         return self._text.text()
 
 
-def _words(what: What, opened: Opened, *, is_growing: bool) -> str:
+def _words(what: What, opened: Opened, filling: Filling | None) -> str:
     if what == "guideline":
         return opened.guideline or f"Nothing was written down yet; {opened.label_dir.guideline} is the place for it."
     if what == "pause":
         return PAUSED
     if opened.sitting.is_settling:
         return NO_DISAGREEMENT
-    if is_growing and opened.sitting.progress.done:
-        return f"{SO_FAR} {WAITING}"
-    return DONE if opened.sitting.progress.done else f"{EMPTY} {WAITING if is_growing else STILL}"
+    if filling is not None:
+        told = in_full(filling)
+        said = "" if not filling.status.is_alive else SO_FAR if opened.sitting.progress.done else FIRST
+        return "\n".join(part for part in (said, told) if part)
+    return DONE if opened.sitting.progress.done else EMPTY

@@ -60,6 +60,7 @@ class SittingView(QWidget):
         self.note = QLineEdit(placeholderText="A note on this pair; Enter keeps it")
         self.aside = SittingAside()
         self.ranking = RankingLine(keys)
+        self._asked = card()
         self._texts = QWidget()
         self._stack = QStackedWidget()
         self._turn: Turn | None = None
@@ -238,6 +239,7 @@ class SittingView(QWidget):
         self._blinking.turn_off()
         self._show_progress(sitting)
         self.note.hide()
+        self._asked.setVisible(turn is not None)
         if turn is not None:
             self._are_pictures = shown_item.are_pictures(turn.item)
             self.prompt.show_text(shown_item.conversation(turn.item.prompt))
@@ -245,6 +247,8 @@ class SittingView(QWidget):
             self._fit()
         self.ranking.restart()
         self._show_aside("" if turn is not None else "done")
+        if turn is None:
+            self.aside.take_keyboard(of=self)
         self._show_marks(sitting)
 
     def _show_progress(self, sitting: Sitting) -> None:
@@ -277,14 +281,15 @@ class SittingView(QWidget):
             }
         )
         self.bar.offer(WHILE_RANKING, is_offered=self.ranking.is_on)
-        rules = sitting.settings.protocol
+        rules, has_pair = sitting.settings.protocol, sitting.turn is not None
         self.bar.enable(
             {
+                **dict.fromkeys(self.bar.of_a_pair, has_pair),
                 "undo": sitting.undoable is not None,
                 "redo": sitting.redoable is not None,
-                "tie": rules.tie,
-                "both_bad": rules.both_bad,
-                "same_place": rules.tie,
+                "tie": rules.tie and has_pair,
+                "both_bad": rules.both_bad and has_pair,
+                "same_place": rules.tie and has_pair,
             }
         )
 
@@ -360,17 +365,16 @@ class SittingView(QWidget):
         self.prompt.scroll_to(max(self.prompt.verticalScrollBar().value() - delta, 0))
 
     def _lay_out(self) -> None:
-        asked = card()
         inside = column(label("Prompt", "muted"), self.prompt, space=1)
         inside.setContentsMargins(theme.SPACE[5], theme.SPACE[3], theme.SPACE[5], theme.SPACE[1])
-        asked.setLayout(inside)
+        self._asked.setLayout(inside)
         self._texts.setLayout(column(self.answers, None, space=0))
         self._texts.layout().setStretch(0, 1000)  # type: ignore[union-attr]
         for part in (self._texts, self.pictures, self.aside):
             self._stack.addWidget(part)
         layout = column(space=3)
         layout.setContentsMargins(0, 0, 0, 0)
-        for part in (self._head, self._failure, asked, self.note):
+        for part in (self._head, self._failure, self._asked, self.note):
             layout.addWidget(part)
         layout.addWidget(self._stack, 1)
         layout.addWidget(self.ranking)
