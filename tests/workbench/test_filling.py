@@ -92,7 +92,7 @@ def test_a_plan_is_told_in_one_line() -> None:
     written = PartPlan(kind="written", rows=10, items=10, tokens=5120)
     pairs = PartPlan(kind="preferences", rows=1, items=1)
     assert said_of_plan(plan(written, seconds=90.0)) == (
-        "10 items  ·  5,120 tokens at most  ·  1 min 30 s or more on this processor"
+        "up to 10 items  ·  5,120 tokens at most  ·  1 min 30 s or more on this processor"
     )
     assert said_of_plan(plan(written)).endswith("the time shows with the first item")
     assert said_of_plan(plan(pairs, is_new=False)) == "1 item  ·  added to mine, which is there already"

@@ -21,6 +21,13 @@ def test_it_is_a_preset_without_a_fault(method: Method, judged: int) -> None:
     assert found == (0.1 * is_measured, is_measured)
 
 
+@pytest.mark.parametrize("method", ["reward_model", "dpo", "kto", "diffusion_dpo"])
+def test_what_learns_begins_from_the_model_that_was_judged(method: Method) -> None:
+    preset = read_draft(preset_for("demo", method, 7, "runs/1: sums")).preset
+    assert preset is not None
+    assert preset.model_dump()["model"]["path"] == "runs/1: sums"
+
+
 def test_more_judgements_are_learned_from_for_longer() -> None:
     def steps(judged: int) -> int:
         preset = read_draft(preset_for("demo", "dpo", judged)).preset

@@ -9,7 +9,7 @@ from engine.contract.labels import LabelDir, LabelSet
 from engine.contract.labels_items import ItemLines
 from engine.contract.labels_log import JudgementLog, ReadOnlyError
 from engine.contract.labels_order import read_order
-from engine.contract.labels_recipe import Drawn, load_recipe
+from engine.contract.labels_recipe import Drawn, Part, Rollouts, Written, load_recipe
 from engine.contract.labels_standing import Ledger
 from workbench.state.label_quality import Quality, quality
 from workbench.state.sitting import Sitting
@@ -22,7 +22,7 @@ class Summary:
     """items, judged: how many there are, and how many of them this person has answered. answered: by any person.
 
     latest: seconds since 1970 of the last judgement, 0 for none. fault: why it cannot be opened, "" if it can.
-    drawn_by: the model that drew its pictures, the first of several; "" if nobody knows.
+    made_by: the model that drew its pictures or wrote its answers, the first of several; "" if nobody knows.
     """
 
     label_dir: LabelDir
@@ -33,7 +33,7 @@ class Summary:
     answered: int = 0
     latest: float = 0.0
     fault: str = ""
-    drawn_by: str = ""
+    made_by: str = ""
 
     @property
     def name(self) -> str:
@@ -69,16 +69,25 @@ def summarise(label_dir: LabelDir, labeller: str) -> Summary:
     standing = [judgement for judgement in standing if not judgement.is_vote]
     judged = sum(judgement.labeller == labeller for judgement in standing)
     latest = max((judgement.time for judgement in standing), default=0.0)
-    drawn_by = _drawn_by(label_dir) if settings.kind == "image" else ""
-    return Summary(label_dir, settings.question, settings.kind, items, judged, len(standing), latest, drawn_by=drawn_by)
+    made_by = _made_by(label_dir)
+    return Summary(label_dir, settings.question, settings.kind, items, judged, len(standing), latest, made_by=made_by)
 
 
-def _drawn_by(label_dir: LabelDir) -> str:
+def _made_by(label_dir: LabelDir) -> str:
     try:
         recipe = load_recipe(label_dir.generation / "recipe.yaml")
     except (PresetError, OSError):
         return ""
-    return next((part.artists[0].model for part in recipe.parts if isinstance(part, Drawn)), "")
+    return next(filter(None, map(_maker, recipe.parts)), "")
+
+
+def _maker(part: Part) -> str:
+    match part:
+        case Drawn(artists=[first, *_]) | Written(writers=[first, *_]):
+            return first.model
+        case Rollouts(run=run):
+            return run
+    return ""
 
 
 def stamp(label_dir: LabelDir) -> tuple[tuple[int, int], ...]:

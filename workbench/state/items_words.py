@@ -11,7 +11,9 @@ def said_of_plan(plan: ItemsPlan) -> str:
     """One line: how much, how long, and where it goes."""
     if not plan.items:
         return "Nothing to compare: no prompt has two answers"
-    about = "about " if any(part.is_rough for part in plan.parts) else ""
+    # Of answers that a model has yet to write, two may be the same words, and nobody is asked about those.
+    about = "up to " if any(part.kind == "written" for part in plan.parts) else ""
+    about = "about " if any(part.is_rough for part in plan.parts) else about
     parts = [f"{about}{_of(plan.items, 'item')}"]
     if plan.tokens:
         parts.append(f"{count(plan.tokens)} tokens at most")

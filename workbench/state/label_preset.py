@@ -18,8 +18,9 @@ TITLES_OF_PICTURES: dict[OfPictures, str] = {
     "diffusion_dpo": "The model that drew them, by Diffusion-DPO",
     "image_reward_model": "A reward model of pictures",
 }
-#: Begun from where nobody knows which model drew the pictures: what ships.
+#: Begun from where nobody knows which model drew the pictures: what ships; or which wrote the answers: a small one.
 SHIPPED = "assets:digits-denoiser"
+SMALL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 #: Fewer steps than this teach nothing; four times through the pairs is what the shipped presets do.
 LEAST_STEPS = 10
@@ -58,19 +59,19 @@ def usual(kind: str) -> Method:
     return "diffusion_dpo" if kind == "image" else "dpo"
 
 
-def preset_for(name: str, method: Method, judged: int, drawn_by: str = "") -> str:
-    """YAML to edit and run. judged: how many judgements there are to learn from. drawn_by: the model that drew the
-    pictures, as far as the set knows."""
+def preset_for(name: str, method: Method, judged: int, made_by: str = "") -> str:
+    """YAML to edit and run. judged: how many judgements there are to learn from. made_by: the model that drew the
+    pictures or wrote the answers, as far as the set knows."""
     match method:
         case "diffusion_dpo":
-            return _diffusion_dpo(name, judged, drawn_by or SHIPPED)
+            return _diffusion_dpo(name, judged, made_by or SHIPPED)
         case "image_reward_model":
             return _image_reward_model(name, judged)
         case _:
-            return _of_text(name, method, judged)
+            return _of_text(name, method, judged, made_by or SMALL)
 
 
-def _of_text(name: str, method: OfText, judged: int) -> str:
+def _of_text(name: str, method: OfText, judged: int, model: str) -> str:
     steps = max(PASSES * judged // BATCH, LEAST_STEPS)
     measures = judged >= ENOUGH_TO_MEASURE
     held_out = "  # Kept apart to measure with, by prompt.\n  eval_share: 0.1\n" if measures else ""
@@ -81,7 +82,7 @@ method: {method}
 name: {name}-{method.replace("_", "-")}
 
 model:
-  path: HuggingFaceTB/SmolLM2-135M-Instruct
+  {dump_yaml({"path": model}).strip()}
 {MODEL[method]}\
   adapter: {{rank: 16, alpha: 32}}
 

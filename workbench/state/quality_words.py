@@ -71,7 +71,8 @@ def drift(found: Quality) -> str:
         return f"The last third took {figures.number(found.drift, 2)} times as long as the first: time for a break?"
     if 0.95 < found.drift < 1.05:
         return "The last third took as long as the first: steady."
-    return f"The last third took {figures.share(found.drift)} of the time of the first: steady."
+    word = "quicker with practice" if found.drift < 0.8 else "slower" if found.drift > 1.2 else "steady"
+    return f"The last third took {figures.share(found.drift)} of the time of the first: {word}."
 
 
 def short_names(models: Sequence[str]) -> dict[str, str]:

@@ -88,9 +88,11 @@ class JudgePage(QStackedWidget):
 
     @property
     def label_dir(self) -> LabelDir | None:
-        """The set that is judged, or else the one that is chosen in the list."""
+        """The set that is judged or whose labels are assessed, or else the one that is chosen in the list."""
         if self._labelling.opened is not None:
             return self._labelling.opened.label_dir
+        if self.quality is not None and self.currentWidget() is self.quality:
+            return self._assessed_set()
         chosen = self.sets.chosen
         return chosen.label_dir if chosen is not None and self.currentWidget() is self.sets else None
 
@@ -266,7 +268,7 @@ class JudgePage(QStackedWidget):
 
     def _offer(self, name: str, method: Method, judged: int) -> None:
         summary = self._summary_of(name)
-        text = preset_for(name, method, judged, summary.drawn_by if summary is not None else "")
+        text = preset_for(name, method, judged, summary.made_by if summary is not None else "")
         self.preset_wanted.emit(text, f"{name}-{method.replace('_', '-')}")
 
     def _has_just_judged(self, label_dir: LabelDir) -> bool:
