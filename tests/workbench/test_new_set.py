@@ -192,7 +192,7 @@ def test_a_run_that_wrote_answers_offers_them_by_one_key(qtbot: Any, workspace: 
         QTest.keyClick(window, Qt.Key.Key_J, CTRL)
         page = plan_of(qtbot, window)
         assert page.draft.values["name"] == "sums-answers"
-        assert page.draft.values["parts"] == [{"kind": "rollouts", "run": str(run.path), "follow": False}]
+        assert page.draft.values["parts"] == [{"kind": "rollouts", "run": f"runs/{run.path.name}", "follow": False}]
         settled(qtbot, page)
         assert page.desk.says == "1 item"
         assert [sorted(row) for row in cells(page)] == [["1+1=", "2", "3"]]
@@ -212,8 +212,8 @@ def test_a_run_is_compared_with_its_base_on_its_own_prompts(qtbot: Any, workspac
         shown_run(qtbot, window)
         QTest.keyClick(window, Qt.Key.Key_J, CTRL | Qt.KeyboardModifier.ShiftModifier)
         [part] = plan_of(qtbot, window).draft.values["parts"]
-        assert [writer["model"] for writer in part["writers"]] == [str(base), str(run.path)]
-        assert part["prompts"] == {"path": str(workspace / "pairs.jsonl"), "rows": 50}
+        assert [writer["model"] for writer in part["writers"]] == ["base", f"runs/{run.path.name}"]
+        assert part["prompts"] == {"path": "pairs.jsonl", "rows": 50}
 
 
 # --------------------------------------------------------------------------------------------- while it is written
