@@ -2,9 +2,6 @@
 
 import gc
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +20,9 @@ from engine.contract.labels_log import read_items, read_judgements
 from engine.contract.labels_standing import standing
 from engine.contract.labels_use import LabelUse
 from engine.labelling.export_rows import export_rows
+from tests.pace import slowness
 from tests.workbench.label_sets import item, made
+from tests.workbench.lives import lives
 from tests.workbench.opened import PATIENCE_MS, opened
 from workbench.io import key_file
 from workbench.main_window import MainWindow
@@ -546,14 +545,16 @@ def test_the_next_pair_takes_so_little_work_that_fifty_milliseconds_are_mostly_t
     window: MainWindow, label_dir: LabelDir
 ) -> None:
     """The 95th percentile of our own time, drawing included: the machine and its disk may be busy with others."""
-    took = [timed(window, lambda: press(window, Qt.Key.Key_2), clock=time.process_time) for _ in range(50)]
-    assert np.percentile(took, 95) < 0.025
+    slow, took = [], []
+    for _ in range(50):
+        slow.append(slowness())
+        took.append(timed(window, lambda: press(window, Qt.Key.Key_2), clock=time.process_time))
+    assert np.percentile(took, 95) < 0.025 * np.percentile(slow, 95)
     assert len(said(label_dir)) >= 48
 
 
 #: Presses a key again and again in a real window, and names each judgement once the page shows it as saved.
 SITS = """
-import sys
 from pathlib import Path
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
@@ -564,43 +565,40 @@ from workbench.io.workspace import Workspace
 from workbench.main_window import MainWindow
 from workbench.theme import Appearance
 
-application = QApplication([])
-workspace = Path(sys.argv[1])
-window = MainWindow(Workspace(workspace), Appearance(application, "light"), ErrorReporter(workspace / "logs"))
-window.start()
-window.show()
-window.show_page("judge")
-labelling = window.session.labelling
-labelling.open(LabelDir(workspace / "labels" / "demo"))
-while not window.is_judging:
-    application.processEvents()
-print(labelling.sitting.turn.item.id, flush=True)
-while labelling.sitting.turn is not None:
-    asked = labelling.sitting.turn.item.id
-    QTest.keyClick(window.focusWidget(), Qt.Key.Key_2)
-    application.processEvents()
-    if window.judging.sitting.saved == "saved":
-        print(asked, flush=True)
+def live(folder):
+    application = QApplication([])
+    workspace = Path(folder)
+    window = MainWindow(Workspace(workspace), Appearance(application, "light"), ErrorReporter(workspace / "logs"))
+    window.start()
+    window.show()
+    window.show_page("judge")
+    labelling = window.session.labelling
+    labelling.open(LabelDir(workspace / "labels" / "demo"))
+    while not window.is_judging:
+        application.processEvents()
+    print(labelling.sitting.turn.item.id, flush=True)
+    while labelling.sitting.turn is not None:
+        asked = labelling.sitting.turn.item.id
+        QTest.keyClick(window.focusWidget(), Qt.Key.Key_2)
+        application.processEvents()
+        if window.judging.sitting.saved == "saved":
+            print(asked, flush=True)
 """
 
 
-@pytest.mark.parametrize("moments", [1, pytest.param(5, marks=pytest.mark.slow)])
-def test_a_window_killed_right_after_a_key_comes_back_at_the_right_pair(workspace: Path, moments: int) -> None:
-    label_dir = made(workspace, items=moments * 60, repeats=0)
-    for moment in range(moments):
-        child = subprocess.Popen([sys.executable, "-c", SITS, str(workspace)], stdout=subprocess.PIPE, text=True)
-        assert child.stdout is not None
-        before = {judgement.item for judgement in said(label_dir)}
-        first = child.stdout.readline().strip()
-        assert first not in before
-        for _ in range(1 + moment % 7):
-            child.stdout.readline()
-        child.send_signal(signal.SIGKILL)
-        rest = child.stdout.read().split("\n")[:-1]
-        child.wait()
-        child.stdout.close()
-        there = {judgement.item for judgement in said(label_dir)}
-        assert before | {first, *rest} <= there
+def test_a_window_killed_right_after_a_key_comes_back_at_the_right_pair(workspace: Path) -> None:
+    label_dir = made(workspace, items=180, repeats=0)
+    with lives(SITS) as sitting:
+        for keys in (1, 2, 5):
+            before = {judgement.item for judgement in said(label_dir)}
+            sitting.begin(workspace)
+            first = sitting.line()
+            assert first not in before
+            for _ in range(keys):
+                sitting.line()
+            rest = sitting.kill()
+            there = {judgement.item for judgement in said(label_dir)}
+            assert before | {first, *rest} <= there
 
 
 def test_after_a_sitting_the_page_tells_how_good_the_labels_are(

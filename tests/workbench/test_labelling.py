@@ -5,8 +5,6 @@ import os
 import random
 import resource
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,29 +17,31 @@ from engine.contract.labels import Judgement, LabelDir
 from engine.contract.labels_log import read_judgements
 from engine.contract.labels_standing import Ledger, standing
 from tests.workbench.label_sets import made, pairs
+from tests.workbench.lives import lives
 from workbench.io.background import Background
 from workbench.io.labelling import Event, Labelling
 
+MOMENTS = 20
 #: Judges as fast as it can, and names each judgement once it is shown as saved.
 JUDGES = """
-import sys
 from pathlib import Path
 from PySide6.QtCore import QCoreApplication
 from engine.contract.labels import LabelDir
 from workbench.io.background import Background
 from workbench.io.labelling import Labelling
 
-application = QCoreApplication([])
-labelling = Labelling(Path(sys.argv[1]).parent, Background(1), "ada")
-labelling.happened.connect(lambda event: print(event.what, event.judgement and event.judgement.id, flush=True))
-labelling.open(LabelDir(Path(sys.argv[1])))
-while labelling.opened is None:
-    application.processEvents()
-for key in range(10**6):
-    if key % 7 == 6:
-        labelling.undo()
-    elif not labelling.judge(1 + key % 7):
-        break
+def live(folder):
+    application = QCoreApplication([])
+    labelling = Labelling(Path(folder).parent, Background(1), "ada")
+    labelling.happened.connect(lambda event: print(event.what, event.judgement and event.judgement.id, flush=True))
+    labelling.open(LabelDir(Path(folder)))
+    while labelling.opened is None:
+        application.processEvents()
+    for key in range(10**6):
+        if key % 7 == 6:
+            labelling.undo()
+        elif not labelling.judge(1 + key % 7):
+            break
 """
 
 
@@ -94,27 +94,23 @@ def test_a_judgement_is_on_the_disk_before_the_next_pair_is_there(desk: Desk, la
     assert on_disk_when_told == [1, 2, 3]
 
 
-@pytest.mark.parametrize("moments", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_at_any_moment_nothing_that_was_shown_as_saved_is_missing(workspace: Path, moments: int) -> None:
+def test_killed_at_any_moment_nothing_that_was_shown_as_saved_is_missing(workspace: Path) -> None:
     label_dir = made(workspace, items=2000)
     lot = random.Random(0)  # noqa: S311  any moment will do
     shown: set[str] = set()
-    for _ in range(moments):
-        child = subprocess.Popen([sys.executable, "-c", JUDGES, str(label_dir.path)], stdout=subprocess.PIPE, text=True)
-        assert child.stdout is not None
-        child.stdout.readline()
-        time.sleep(lot.uniform(0, 0.3))
-        child.send_signal(signal.SIGKILL)
-        for line in child.stdout.read().split("\n")[:-1]:
-            what, _, judgement = line.partition(" ")
-            (shown.discard if what == "undone" else shown.add)(judgement)
-        child.wait()
-        child.stdout.close()
-        there = standing_ids(label_dir)
-        # One more key may have reached the disk: said or undone, and not shown yet.
-        assert len(shown ^ there) <= 1
-        shown = there
-    assert len(shown) > moments
+    with lives(JUDGES) as judging:
+        for _ in range(MOMENTS):
+            judging.begin(label_dir.path)
+            assert judging.line() == "opened None"
+            time.sleep(lot.uniform(0, 0.3))
+            for line in judging.kill():
+                what, _, judgement = line.partition(" ")
+                (shown.discard if what == "undone" else shown.add)(judgement)
+            there = standing_ids(label_dir)
+            # One more key may have reached the disk: said or undone, and not shown yet.
+            assert len(shown ^ there) <= 1
+            shown = there
+    assert len(shown) > MOMENTS
 
 
 def standing_ids(label_dir: LabelDir) -> set[str]:
