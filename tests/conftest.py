@@ -12,6 +12,7 @@ from typing import Any
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads do not survive a fork
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: each processor has a worker of its own
 
 import hypothesis
 import psutil
@@ -52,6 +53,8 @@ def smollm2_gguf() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The long ones begin, so that no worker waits at the end for one that another has just begun.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     on_gpu = [item for item in items if item.get_closest_marker("gpu")]
     if on_gpu and not _has_gpu():
         for item in on_gpu:
