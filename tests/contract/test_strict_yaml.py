@@ -58,10 +58,10 @@ def test_a_key_given_twice_is_an_error_on_its_line(text):
     ids=["brackets", "braces", "dashes", "just too deep"],
 )
 def test_deep_nesting_is_refused_at_once(text):
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(YamlError):
         load_yaml(text)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_nesting_up_to_the_limit_is_read():

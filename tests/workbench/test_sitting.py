@@ -234,9 +234,9 @@ def test_time_counts_while_somebody_is_there() -> None:
 
 def test_the_next_pair_of_a_large_set_is_found_at_once() -> None:
     desk = Desk(items(20_000))
-    began = time.perf_counter()
+    began = time.thread_time()
     desk.judge_all_alike(2, 200)
-    assert (time.perf_counter() - began) / 200 < 0.01
+    assert (time.thread_time() - began) / 200 < 0.01
 
 
 # ------------------------------------------------------------------------------------------------- disagreements
