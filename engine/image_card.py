@@ -27,6 +27,11 @@ OPENING = {
         "from diffusers import StableDiffusionPipeline",
         'pipeline = StableDiffusionPipeline.from_pretrained("this folder", use_safetensors=True)',
     ),
+    "text of pixels": (
+        "from diffusers import StableDiffusionPipeline",
+        'pipeline = StableDiffusionPipeline.from_pretrained("this folder", vae=None, use_safetensors=True)',
+        'pixels = pipeline("a caption", output_type="latent").images  # (1, C, H, W) in [-1, 1]',
+    ),
     "image_classifier": (
         "from engine.diffusion.classifier import open_classifier",
         'classifier = open_classifier("this folder")  # of images (N, C, H, W) in [-1, 1]; gives logits',
@@ -39,7 +44,9 @@ def image_card(run: RunDir, preset: ImagePreset, folder: Path, *, step: int | No
 
     folder: where the model lies. step: the one the weights are from.
     """
-    kind = "text" if (folder / "text_encoder").is_dir() else preset.method
+    kind: str = preset.method
+    if (folder / "text_encoder").is_dir():
+        kind = "text" if (folder / "vae").is_dir() else "text of pixels"
     parts = [
         ["---", "library_name: diffusers", f"tags: [plumbline, {preset.method}]", "---"],
         [f"# {preset.name or run.name}", "", _summary(run, preset, step)],

@@ -42,4 +42,16 @@ def of_network(wish: image_settings.Network) -> list[Fault]:
     if wish.beta_start >= wish.beta_end:
         given = f"{wish.beta_start:g}"
         return [Fault(("model", "scratch", "beta_start"), given, "is not below beta_end", "noise has to grow")]
-    return []
+    return [] if wish.text is None else of_words(wish, wish.text)
+
+
+def of_words(wish: image_settings.Network, text: image_settings.TextEncoder) -> list[Fault]:
+    """Faults of a network that is asked in words."""
+    found = []
+    if wish.classes:
+        remedy = "set it to 0, and give images without captions data.train.caption; or take model.scratch.text out"
+        found.append(Fault(("model", "scratch", "classes"), str(wish.classes), "stands beside text", remedy))
+    if text.path == "scratch" and text.width % text.heads:
+        given = f"{text.width} / {text.heads}"
+        found.append(Fault(("model", "scratch", "text", "heads"), given, "must divide the width", "try 4"))
+    return found

@@ -14,8 +14,25 @@ ASSETS = "assets:"
 Prediction = Literal["epsilon", "sample", "v_prediction"]
 
 
+class TextEncoder(BaseModel, **STRICT):
+    """What reads captions for a network that is asked in words."""
+
+    path: str = setting(
+        "scratch",
+        "folder or hub id of a text encoder (CLIP, T5, BERT and their kin), which stays as it is; or scratch: a small"
+        " CLIP that reads bytes and learns along",
+        main=True,
+        min_length=1,
+    )
+    length: int = setting(77, "what is read of a caption; for scratch a byte is a token", unit="tokens", ge=4, le=512)
+    width: int = setting(64, "size of what it says of each token", needs="path=scratch", ge=8, le=4096)
+    layers: int = setting(2, "transformer blocks", needs="path=scratch", ge=1, le=48)
+    heads: int = setting(4, "attention heads; they divide the width", needs="path=scratch", ge=1, le=64)
+
+
 class Network(BaseModel, **STRICT):
-    """A U-Net of diffusers (`UNet2DModel`), and the noise schedule that it learns to undo."""
+    """A U-Net of diffusers, `UNet2DModel`, or `UNet2DConditionModel` where it is asked in words; and the noise schedule
+    that it learns to undo."""
 
     size: int = setting(
         8, "height and width of what is drawn: pixels, or latents of model.vae", main=True, ge=2, le=1024
@@ -24,8 +41,11 @@ class Network(BaseModel, **STRICT):
     width: int = setting(32, "channels of the first level; each level below has twice as many", ge=8, le=1024)
     levels: int = setting(2, "resolutions; each level below halves height and width", ge=1, le=6)
     layers: int = setting(1, "residual blocks a level", ge=1, le=8)
-    attention: bool = setting(False, "attention at the lowest resolution")
+    attention: bool = setting(False, "attention at the lowest resolution; what is asked in words always has it")
     classes: int = setting(0, "classes that can be asked for, beside none in particular; 0 = no condition", ge=0)
+    text: TextEncoder | None = setting(
+        None, "ask in words, in place of classes: what reads the captions, which the lowest resolution attends to"
+    )
     prediction: Prediction = setting("epsilon", "what the network gives: the noise, the clean image, or v")
     timesteps: int = setting(1000, "steps of noise in training", ge=2, le=100_000)
     schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = setting(
@@ -120,7 +140,13 @@ class ImageSource(BaseModel, **STRICT):
     rows: int | None = setting(None, "use only the first so many images", ge=1)
     image: str = setting("image", "column of the images in a table", min_length=1)
     label: str = setting("label", "column of the classes in a table; a folder's classes are its subfolders")
-    text: str = setting("text", "column of the captions in a table")
+    text: str = setting(
+        "text", "column of the captions in a table, a folder's metadata.jsonl or an .npz; else a.txt is that of a.png"
+    )
+    caption: str | None = setting(
+        None, "caption of images that have none, as 'a photo of a {class}', with the name of their class", min_length=1
+    )
+    class_names: list[str] | None = setting(None, "what classes are called, in order; empty = as the source says")
     options: dict[str, Any] = setting(default_factory=dict, help="how judgements of a labelling set are used")
 
 
@@ -161,14 +187,21 @@ class Denoiser(BaseModel, **STRICT):
         "errors where there is little noise weigh at most as if the SNR were this (arXiv:2303.09556); 5 is usual",
         gt=0,
     )
-    class_dropout: float = setting(
-        0.1, "share of images learned without their condition, which guidance needs (arXiv:2207.12598)", ge=0, le=1
+    condition_dropout: float = setting(
+        0.1,
+        "share of images learned without their class or caption, which guidance needs (arXiv:2207.12598)",
+        ge=0,
+        le=1,
     )
     sample_every: int = setting(
         0, "draw a strip with fixed seeds every so many steps; 0 = at checkpoints", unit="steps", ge=0
     )
     samples: int = setting(10, "images in the strip", ge=1, le=256)
+    prompts: list[str] = setting([], "what the strip shows, where it is asked in words; empty = captions of the data")
     sample_steps: int = setting(20, "steps of DDIM for each image", ge=1, le=1000)
+    sample_guidance: float = setting(
+        1.0, "how far the strip and what is scored go from what is drawn unasked; 1 = the model itself", ge=0, le=50
+    )
     classifier: str | None = setting(
         None, "judge of what is drawn, given as model.path is, assets:digits-classifier for one; empty = no scores"
     )

@@ -70,11 +70,13 @@ def asked_of(painter: Painter, how: How, shots: Sequence[Shot]) -> Asked:
         if shot.prompt is not None and not painter.reads_text:
             problem = "diffusion_sample.prompts: this model reads no text"
             raise PainterError(f"{problem}\nleave them empty, or ask for classes")
+        if shot.prompt is None and painter.reads_text:
+            problem = "diffusion_sample.prompts: is empty, and this model is asked in words"
+            raise PainterError(f'{problem}\nwrite what to draw; [""] draws nothing in particular')
         if shot.label is not None and not 0 <= shot.label <= painter.classes - (not painter.classes):
             known = f"its classes are 0 to {painter.classes - 1}, and {painter.classes} is none in particular"
             told = known if painter.classes else "it knows no classes"
             raise PainterError(f"diffusion_sample.classes: this model has no class {shot.label}\n{told}")
     turn = [shot.number % painter.classes if painter.classes else None for shot in shots]
     labels = [open_ if shot.label is None else shot.label for open_, shot in zip(turn, shots, strict=True)]
-    prompts = [(shot.prompt or "") if painter.reads_text else None for shot in shots]
-    return Asked(labels, prompts, how.negative_prompt, how.guidance)
+    return Asked(labels, [shot.prompt for shot in shots], how.negative_prompt, how.guidance)

@@ -1,7 +1,7 @@
 """Images to learn from, as bytes in memory, all of one size."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,12 +21,14 @@ TOLD = 3
 class Images:
     """pixels: (N, C, H, W) bytes. labels: (N,) classes, -1 where an image has none. names: of the classes, in order.
 
+    captions: N of them, empty where an image has none; or none at all, where nobody asked for them.
     left_out: names of images of the sources that cannot be used, each with why. sizes: widths and heights there were.
     """
 
     pixels: Tensor
     labels: Tensor
     names: tuple[str, ...] = ()
+    captions: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     sizes: frozenset[tuple[int, int]] = frozenset()
 
@@ -43,14 +45,20 @@ class Images:
 
     def only(self, places: Sequence[int]) -> "Images":
         """Those at these places alone."""
-        return Images(self.pixels[list(places)], self.labels[list(places)], self.names)
+        captions = tuple(self.captions[place] for place in places) if self.captions else ()
+        return Images(self.pixels[list(places)], self.labels[list(places)], self.names, captions)
 
 
 def images_for(
-    bench: ImageBench[Any], data: image_settings.ImageData, shape: tuple[int, int, int], *, seed: int
+    bench: ImageBench[Any],
+    data: image_settings.ImageData,
+    shape: tuple[int, int, int],
+    *,
+    seed: int,
+    with_captions: bool = False,
 ) -> tuple[Images, Images | None]:
     """As load_images; what there is and what cannot be used is told. Raises ImageDataError."""
-    train, held_out = load_images(data, shape, seed=seed, breathe=bench.breathe)
+    train, held_out = load_images(data, shape, seed=seed, breathe=bench.breathe, with_captions=with_captions)
     bench.findings.append(finding_of(train, held_out))
     if train.sizes - {(shape[2], shape[1])}:
         size = f"{shape[2]} \N{MULTIPLICATION SIGN} {shape[1]}"
@@ -88,11 +96,16 @@ def load_images(
     *,
     seed: int,
     breathe: Callable[[], None] = lambda: None,
+    with_captions: bool = False,
 ) -> tuple[Images, Images | None]:
     """What trains and what is held out, as images of `shape` (channels, height, width). Raises ImageDataError."""
-    train = _joined([read_source(source, shape, breathe) for source in data.train])
+
+    def read(sources: list[image_settings.ImageSource]) -> Images:
+        return _joined([read_source(source, shape, breathe, with_captions=with_captions) for source in sources])
+
+    train = read(data.train)
     if data.eval is not None:
-        return train, _joined([read_source(source, shape, breathe) for source in data.eval])
+        return train, read(data.eval)
     if not data.eval_share:
         return train, None
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed)).tolist()
@@ -101,7 +114,7 @@ def load_images(
         told = f"{data.eval_share:g} of {len(train)} images holds out {count}"
         raise ImageDataError(f"data.eval_share: {told}; choose another share, or give more images")
     kept = train.only(sorted(order[count:]))
-    return Images(kept.pixels, kept.labels, train.names, train.left_out, train.sizes), train.only(sorted(order[:count]))
+    return replace(kept, left_out=train.left_out, sizes=train.sizes), train.only(sorted(order[:count]))
 
 
 def _joined(parts: list[Read]) -> Images:
@@ -114,6 +127,7 @@ def _joined(parts: list[Read]) -> Images:
         torch.cat([part.pixels for part in parts]),
         torch.cat([part.labels for part in parts]),
         next(iter(known), ()),
+        tuple(caption for part in parts for caption in part.captions),
         tuple(name for part in parts for name in part.left_out),
         frozenset(size for part in parts for size in part.sizes),
     )

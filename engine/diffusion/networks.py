@@ -1,4 +1,4 @@
-"""Denoising networks: from scratch, from what ships, a folder, a run or the hub; saved as plain diffusers folders.
+"""Denoising networks: from what ships, a folder, a run or the hub; saved as plain diffusers folders.
 
 Weights are read from safetensors alone. A folder holds `unet/` and `scheduler/`, `vae/` or `vqvae/` where the network
 works in latents, and `model_index.json`, which `DiffusionPipeline.from_pretrained` of diffusers asks for.
@@ -12,19 +12,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel, UNet2DModel
 from diffusers import __version__ as diffusers_version
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from engine.checkpoint import newest_whole
-from engine.contract import image_settings
 from engine.contract.run_dir import RunDir, is_run_dir
 from engine.diffusion.averaging import Average
 from engine.diffusion.prediction import to_eps
 from engine.diffusion.schedules import Schedule, alpha_bar, schedule_of
 from engine.diffusion.stepping import Predict
+from engine.diffusion.worded import Worded
 
 Condition = Literal["none", "class", "text"]
 #: What latents are decoded with, by the names that the pipelines of diffusers have for it.
@@ -46,7 +45,8 @@ class ImageModel:
 
     condition: what it can be asked for; of `classes` classes, the number `classes` itself means none in particular.
     vae: turns latents into pixels; None where the network works on pixels. average: of its weights, if one is kept.
-    readers: tokenizer and text encoder by their names in the pipeline, where it is asked in words; saved as they came.
+    readers: tokenizer and text encoder by their names in the pipeline, where it is asked in words.
+    worded: the network with its encoder before it, where it learns from captions.
     """
 
     unet: UNet2DModel | UNet2DConditionModel
@@ -56,10 +56,17 @@ class ImageModel:
     vae: AutoencoderKL | None = None
     average: Average | None = None
     readers: Mapping[str, Any] = field(default_factory=dict)
+    worded: Worded | None = None
 
     @property
     def network(self) -> nn.Module:
-        found: nn.Module = self.unet
+        found: nn.Module = self.worded or self.unet
+        return found
+
+    @property
+    def trained(self) -> nn.Module:
+        """What of the network learns: an encoder that was opened does not."""
+        found: nn.Module = self.worded if self.worded is not None and self.worded.learns else self.unet
         return found
 
     @property
@@ -85,17 +92,16 @@ class ImageModel:
     def output(self, network: nn.Module, x: Tensor, t: Tensor, condition: Tensor | None) -> Tensor:
         """What the network says of x, (N, C, H, W), at timesteps t, (N,): noise, image or v, as it was trained.
 
-        network: `unet`, or what accelerate made of it. condition: classes, (N,), or encoded text, (N, T, D).
+        network: `network`, or what accelerate made of it. condition: classes, (N,), tokens, (N, T), where it has its
+        encoder before it, or encoded text, (N, T, D).
         """
-        if self.condition == "text":
-            found: Tensor = network(x, t, encoder_hidden_states=condition).sample
+        if self.worded is not None:
+            found: Tensor = network(x, t, condition)
+        elif self.condition == "text":
+            found = network(x, t, encoder_hidden_states=condition).sample
         else:
             found = network(x, t, class_labels=condition if self.condition == "class" else None).sample
         return found
-
-    def without(self, count: int) -> Tensor | None:
-        """The condition that asks for none in particular, `count` times; None where classes are no condition."""
-        return torch.full((count,), self.classes) if self.condition == "class" else None
 
     def encode(self, pixels: Tensor, noise: Tensor | None = None) -> Tensor:
         """What the network denoises, of pixels in [-1, 1]: themselves, or scaled latents.
@@ -118,7 +124,7 @@ class ImageModel:
     def follow(self, step: int) -> None:
         """Take the weights after `step`, 0 before the first, into the average, if one is kept."""
         if self.average is not None and step:
-            self.average.follow(self.unet)
+            self.average.follow(self.trained)
 
     def memory(self) -> dict[str, float]:
         """What a checkpoint keeps beside the weights; `recall` takes it back."""
@@ -130,31 +136,34 @@ class ImageModel:
 
     def averaged(self) -> AbstractContextManager[None]:
         """Within it, the network has the averaged weights, if an average is kept."""
-        return nullcontext() if self.average is None else self.average.in_place_of(self.unet)
+        return nullcontext() if self.average is None else self.average.in_place_of(self.trained)
 
     def save(self, folder: Path) -> None:
         """A folder that diffusers opens, with the averaged weights where there is an average. Raises OSError."""
         folder.mkdir(parents=True, exist_ok=True)
         with self.averaged():
             self.unet.save_pretrained(str(folder / "unet"))
+            for name, part in self.readers.items():
+                part.save_pretrained(str(folder / name))
         _write_json(folder / "scheduler" / "scheduler_config.json", self.schedule)
         if self.vae is not None:
             self.vae.save_pretrained(str(folder / self._vae_folder))
-        for name, part in self.readers.items():
-            part.save_pretrained(str(folder / name))
         _write_json(folder / "model_index.json", self._index())
 
     def state(self) -> dict[str, Tensor]:
         """The weights that training goes on from, where the saved ones are averages."""
         if self.average is None:
             return {}
-        return {name: tensor.detach().cpu().contiguous() for name, tensor in self.unet.state_dict().items()}
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in self.trained.state_dict().items()}
 
     def restore(self, folder: Path, state: dict[str, Tensor]) -> None:
         saved = weights_of(folder / "unet")
-        self.unet.load_state_dict(state or saved)
+        if self.trained is self.worded:
+            parts = {"unet.": saved, "encoder.": weights_of(folder / "text_encoder")}
+            saved = {f"{part}{name}": tensor for part, found in parts.items() for name, tensor in found.items()}
+        self.trained.load_state_dict(state or saved)
         if self.average is not None:
-            self.average.take(self.unet, saved)
+            self.average.take(self.trained, saved)
 
     @property
     def _vae_folder(self) -> str:
@@ -172,6 +181,7 @@ class ImageModel:
             pipeline = TEXT_PIPELINE
             named |= {name: ["transformers", type(part).__name__] for name, part in self.readers.items()}
             named["requires_safety_checker"] = False  # none is opened, so there is none to save
+            named |= {} if self.vae is not None else {"vae": [None, None]}
         return {"_class_name": pipeline, "_diffusers_version": diffusers_version, **named}
 
 
@@ -186,14 +196,6 @@ def predictor(model: ImageModel, condition: Tensor | None) -> Predict:
         return to_eps(x, output, alpha_bar(schedule, t), schedule.prediction)
 
     return predict
-
-
-def open_image_model(section: image_settings.ImageModel, *, device: torch.device, seed: int) -> ImageModel:
-    """The model that a preset names. Raises ImageModelError."""
-    vae = None if section.vae is None else open_vae(section.vae)
-    if section.path == "scratch" and section.scratch is not None:
-        return _placed(_from_scratch(section.scratch, vae, seed), device)
-    return _placed(open_folder(section.path, vae), device)
 
 
 def open_folder(path: str, vae: AutoencoderKL | None = None) -> ImageModel:
@@ -244,48 +246,6 @@ def locate(path: str) -> str:
 def weights_of(folder: Path) -> dict[str, Tensor]:
     """Every tensor of the safetensors files in a folder."""
     return {name: tensor for file in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(file).items()}
-
-
-def _placed(model: ImageModel, device: torch.device) -> ImageModel:
-    model.unet.to(device)
-    if model.vae is not None:
-        model.vae.to(device)
-    return model
-
-
-def _from_scratch(wish: image_settings.Network, vae: AutoencoderKL | None, seed: int) -> ImageModel:
-    """Raises ImageModelError if the VAE has latents of another kind."""
-    if vae is not None and vae.config.latent_channels != wish.channels:
-        found, asked = vae.config.latent_channels, wish.channels
-        raise ImageModelError(f"model.scratch.channels: {asked}, but latents of model.vae have {found}; use {found}")
-    deepest = "Attn" if wish.attention else ""
-    plain = wish.levels - 1
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        unet = UNet2DModel(
-            sample_size=wish.size,
-            in_channels=wish.channels,
-            out_channels=wish.channels,
-            layers_per_block=wish.layers,
-            block_out_channels=tuple(wish.width * 2**level for level in range(wish.levels)),
-            down_block_types=("DownBlock2D",) * plain + (f"{deepest}DownBlock2D",),
-            up_block_types=(f"{deepest}UpBlock2D",) + ("UpBlock2D",) * plain,
-            norm_num_groups=min(8, wish.width),
-            add_attention=wish.attention,
-            num_class_embeds=wish.classes + 1 if wish.classes else None,
-        )
-    scheduler = DDIMScheduler(
-        num_train_timesteps=wish.timesteps,
-        beta_schedule=wish.schedule,
-        beta_start=wish.beta_start,
-        beta_end=wish.beta_end,
-        prediction_type=wish.prediction,
-        clip_sample=False,
-        set_alpha_to_one=True,
-        timestep_spacing="trailing",
-    )
-    schedule = json.loads(scheduler.to_json_string())
-    return ImageModel(unet, schedule, "class" if wish.classes else "none", wish.classes, vae)
 
 
 def _write_json(file: Path, values: Mapping[str, Any]) -> None:

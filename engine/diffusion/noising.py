@@ -16,7 +16,7 @@ from engine.diffusion.schedules import Prediction
 
 class Noised(NamedTuple):
     """clean: (n, C, H, W), pixels or latents. noise: as clean. x: both mixed, as of t: (n,), whose share of the image
-    is alpha_bar: (n,). condition: (n,) classes, or None.
+    is alpha_bar: (n,). condition: (n,) classes, (n, T) tokens of captions, or None.
 
     images: of the whole step, over micro-batches and processes.
     """
@@ -55,7 +55,7 @@ class Noising:
 
     @torch.no_grad()
     def batch(self, images: Images, places: Sequence[int], *, stream: int, dropout: float) -> Noised:
-        """The images at these places with noise of any level, and their classes but for a share of `dropout`.
+        """The images at these places with noise of any level, and what they are of but for a share of `dropout`.
 
         What is drawn belongs to the seed, the stream (a step's number, from 1) and the place in it, never to how a step
         is cut.
@@ -70,7 +70,15 @@ class Noising:
         clean = model.encode(images.at(places), latent_noise)
         alpha_bar = table[t]
         x = noised(clean, noise, alpha_bar)
-        is_asked = model.condition == "class"
+        return Noised(clean, noise, x, t, alpha_bar, self._condition(images, places, is_dropped), float(count))
+
+    def _condition(self, images: Images, places: Sequence[int], is_dropped: Tensor) -> Tensor | None:
+        """What the network is told of the images; of those that are dropped, (n,), nothing in particular."""
+        model = self.model
+        if model.worded is not None:
+            told = zip(places, is_dropped.tolist(), strict=True)
+            return model.worded.ids(["" if dropped else images.captions[place] for place, dropped in told])
+        if model.condition != "class":
+            return None
         classes = images.classes_at(places)
-        condition = torch.where(is_dropped | (classes < 0), model.classes, classes) if is_asked else None
-        return Noised(clean, noise, x, t, alpha_bar, condition, float(count))
+        return torch.where(is_dropped | (classes < 0), model.classes, classes)

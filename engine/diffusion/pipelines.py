@@ -12,12 +12,14 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, StableDiffusionPipeline, UNet2DConditionModel
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPTextModelWithProjection
 
 from engine.contract.image_settings import ImageModel as ImageModelSettings
 from engine.contract.run_dir import RunDir, is_run_dir
 from engine.diffusion.networks import TEXT_PIPELINE, ImageModel, ImageModelError, locate, open_folder, open_vae
 from engine.diffusion.painters import Painter, SmallPainter, linear_preview, scale_of
+from engine.diffusion.png_files import in_colour
+from engine.diffusion.text_encoders import loaders_of
 from engine.diffusion.text_painter import Reader, TextPainter
 
 #: Pipelines of diffusers that can be drawn with. True: those with SDXL's second text encoder.
@@ -82,35 +84,46 @@ def open_text_model(
 
 def pipeline_name(path: str) -> str:
     """The class of the pipeline that a folder says it is; empty where it says none."""
+    return str(_index(path).get("_class_name", ""))
+
+
+def _index(path: str) -> dict[str, Any]:
+    """What a folder says its parts are; empty where it says nothing."""
     try:
         index = Path(path, "model_index.json")
         config = json.loads(index.read_text("utf-8")) if index.is_file() else {}
         if not Path(path).exists():
             config = DiffusionPipeline.load_config(path)
     except (OSError, ValueError, RecursionError):
-        return ""
-    return str(config.get("_class_name", "")) if isinstance(config, dict) else ""
+        return {}
+    return dict(config) if isinstance(config, dict) else {}
 
 
 def _from_folder(section: ImageModelSettings, path: str, *, has_two: bool) -> tuple[ImageModel, Reader]:
     """The parts of a pipeline in a folder or on the hub. Raises ImageModelError."""
 
-    def part(kind: Any, folder: str) -> Any:
+    def part(load: Callable[..., Any], folder: str) -> Any:
         try:
-            return kind.from_pretrained(path, subfolder=folder, **_safe(section))
+            return load(path, subfolder=folder, **_safe(section))
         except (OSError, ValueError, RuntimeError) as error:
             raise ImageModelError(_why_not(path, folder, error)) from error
 
     try:
+        loaders = loaders_of(path, "text_encoder")
+    except (OSError, ValueError) as error:
+        raise ImageModelError(_why_not(path, "text_encoder", error)) from error
+    try:
         schedule = dict(DDIMScheduler.load_config(path, subfolder="scheduler"))
-        tokenizers = [CLIPTokenizer.from_pretrained(path, subfolder=f"tokenizer{end}") for end in _ends(has_two)]
+        tokenizers = [loaders.tokenizer(path, subfolder=f"tokenizer{end}") for end in _ends(has_two)]
     except (OSError, ValueError) as error:
         raise ImageModelError(_why_not(path, "scheduler or tokenizer", error)) from error
-    kinds = (CLIPTextModel, CLIPTextModelWithProjection)
+    kinds = (loaders.encoder, CLIPTextModelWithProjection.from_pretrained)
     encoders = [part(kind, f"text_encoder{end}") for kind, end in zip(kinds, _ends(has_two), strict=False)]
     read_by = {f"tokenizer{end}": each for end, each in zip(_ends(has_two), tokenizers, strict=True)}
     read_by |= {f"text_encoder{end}": each for end, each in zip(_ends(has_two), encoders, strict=True)}
-    unet, vae = part(UNet2DConditionModel, "unet"), part(AutoencoderKL, "vae")
+    unet, vae = part(UNet2DConditionModel.from_pretrained, "unet"), None
+    if not _is_of_pixels(path):
+        vae = part(AutoencoderKL.from_pretrained, "vae")
     model = ImageModel(unet, schedule, "text", vae=vae, readers=read_by)
     return model, Reader(tokenizers, encoders, zeros_if_empty=has_two)
 
@@ -139,7 +152,14 @@ def _from_single_file(section: ImageModelSettings, path: Path) -> tuple[ImageMod
     return model, Reader([pipe.tokenizer], [pipe.text_encoder])
 
 
+def _is_of_pixels(path: str) -> bool:
+    """Whether a pipeline says that it has no VAE, as one of ours whose network works on pixels."""
+    return _index(path).get("vae") == [None, None]
+
+
 def _preview_of(model: ImageModel, device: torch.device) -> Callable[[Tensor], Tensor]:
+    if model.vae is None:
+        return in_colour
     return linear_preview(model.decode, model.shape[0], scale_of(model.vae), device)
 
 

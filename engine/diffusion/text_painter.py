@@ -13,6 +13,7 @@ from engine.diffusion.painters import Asked, latent_side, scale_of
 from engine.diffusion.prediction import to_eps
 from engine.diffusion.schedules import alpha_bar
 from engine.diffusion.stepping import Predict
+from engine.diffusion.worded import reads_mask
 
 #: Captions that are kept encoded; so many of Stable Diffusion's take half a gigabyte.
 MOST_CAPTIONS = 2048
@@ -50,7 +51,8 @@ class Reader:
         longest = tokenizer.model_max_length
         read = tokenizer(prompt, padding="max_length", max_length=longest, truncation=True, return_tensors="pt")
         device = next(encoder.parameters()).device
-        return encoder(read.input_ids.to(device), output_hidden_states=len(self.encoders) > 1)
+        mask = read.attention_mask.to(device) if reads_mask(encoder) else None
+        return encoder(read.input_ids.to(device), attention_mask=mask, output_hidden_states=len(self.encoders) > 1)
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Captions:
 
 @dataclass(frozen=True)
 class TextPainter:
-    """A U-Net that reads text, with a VAE. See Painter."""
+    """A U-Net that reads text, on latents or pixels. See Painter."""
 
     model: ImageModel
     reader: Reader
@@ -87,7 +89,6 @@ class TextPainter:
 
     classes = 0
     reads_text = True
-    is_latent = True
 
     @property
     def network(self) -> nn.Module:
@@ -96,6 +97,10 @@ class TextPainter:
     @property
     def config(self) -> Mapping[str, Any]:
         return self.model.schedule
+
+    @property
+    def is_latent(self) -> bool:
+        return self.model.vae is not None
 
     def shape(self, width: int | None, height: int | None) -> tuple[int, int, int]:
         channels, usual_height, usual_width = self.model.shape

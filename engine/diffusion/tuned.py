@@ -19,7 +19,8 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from engine.contract import image_settings
-from engine.diffusion.networks import TEXT_PIPELINE, ImageModel, ImageModelError, locate, open_image_model
+from engine.diffusion.networks import TEXT_PIPELINE, ImageModel, ImageModelError, locate
+from engine.diffusion.opening import open_image_model
 from engine.diffusion.pipelines import is_asked_in_words, open_text_model
 from engine.diffusion.prediction import to_eps
 from engine.diffusion.schedules import Schedule, alpha_bar, schedule_of

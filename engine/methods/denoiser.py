@@ -9,10 +9,11 @@ from engine.contract.image_presets import DenoiserPreset
 from engine.data.batching import rows_of_step
 from engine.diffusion.averaging import Average
 from engine.diffusion.bench import ImageBench, parts_of
+from engine.diffusion.captions import look_at_captions
 from engine.diffusion.drawing import Drawing
 from engine.diffusion.images import Images, images_for, refuse_strangers
 from engine.diffusion.losses import min_snr_weight, quarter_of, squared_error
-from engine.diffusion.networks import ImageModel, ImageModelError
+from engine.diffusion.networks import ImageModel
 from engine.diffusion.noising import Noised, Noising
 from engine.loop import Method, Update
 from engine.methods.bench import is_due
@@ -27,19 +28,20 @@ MEASURED_AT_ONCE = 256
 def denoiser(preset: DenoiserPreset, bench: ImageBench[ImageModel]) -> Method:
     """Ho et al. 2020 (arXiv:2006.11239), L_simple, eq. 14. Raises ImageDataError if there is nothing to learn from."""
     model, training, own = bench.model, preset.training, preset.denoiser
-    _refuse_text(preset, model)
-    train, held_out = images_for(bench, preset.data, model.pixels, seed=preset.seed)
+    is_worded = model.condition == "text"
+    train, held_out = images_for(bench, preset.data, model.pixels, seed=preset.seed, with_captions=is_worded)
+    look_at_captions(bench, train)
     for images in (train, held_out):
         refuse_strangers(images, model.classes or None)
     if own.average:
-        model.average = Average(model.network, decay=own.average)
+        model.average = Average(model.trained, decay=own.average)
     noising, schedule = Noising(model, preset.seed), model.noise_schedule
     drawing = Drawing(preset, bench, train, held_out)
 
     def batches(step: int) -> Iterator[Update]:
         rows, size = len(train), training.batch_size
         places = rows_of_step(step, batch_size=size, n_rows=rows, seed=preset.seed, shuffle=preset.data.shuffle)
-        whole = noising.batch(train, places, stream=step, dropout=own.class_dropout)
+        whole = noising.batch(train, places, stream=step, dropout=own.condition_dropout)
         mine = parts_of(bench.share(range(size)), training.micro_batch_size)
         yield Update([whole.only(part) for part in mine], tokens=0, values={})
 
@@ -76,13 +78,6 @@ def denoiser(preset: DenoiserPreset, bench: ImageBench[ImageModel]) -> Method:
         return {"eval_loss": float(error.mean()), **means}
 
     return Method(batches, loss, measure, memory=model.memory, recall=model.recall)
-
-
-def _refuse_text(preset: DenoiserPreset, model: ImageModel) -> None:
-    """Raises ImageModelError for a model whose condition is text."""
-    if model.condition == "text":
-        asked = f"{preset.model.path} is asked by text, and denoiser learns with classes or without a condition"
-        raise ImageModelError(f"{asked}\ntune such a model by diffusion_dpo or its kin, or name another")
 
 
 def by_noise(error: Tensor, t: Tensor, timesteps: int) -> dict[str, Mean]:

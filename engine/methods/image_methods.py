@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from engine.diffusion.autoencoder import open_vae_to_train
 from engine.diffusion.bench import ImageBench
 from engine.diffusion.classifier import open_classifier_to_train
-from engine.diffusion.networks import open_image_model
+from engine.diffusion.opening import open_image_model
 from engine.diffusion.scorer import build_scorer
 from engine.diffusion.studio import diffusion_sample
 from engine.diffusion.toy import open_toy

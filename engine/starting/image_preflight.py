@@ -11,7 +11,7 @@ from typing import Any, get_args
 from engine.contract import image_settings, settings
 from engine.contract.drawing_settings import DiffusionSample
 from engine.contract.faults import Fault, Key
-from engine.contract.image_presets import IMAGE_PRESETS
+from engine.contract.image_presets import IMAGE_PRESETS, DiffusionSamplePreset
 from engine.contract.image_settings import AnyImageModel
 from engine.contract.labels_use import SCHEME
 from engine.contract.preset import Draft
@@ -44,6 +44,8 @@ def survey(draft: Draft, where: Places, target: Path) -> Survey:
     drawing = section_of(draft.data.get("diffusion_sample"), DiffusionSample)
     if drawing is not None:
         sections["diffusion_sample"] = _drawing(drawing, where, faults)
+    if isinstance(draft.preset, DiffusionSamplePreset):
+        faults += _unasked(draft.preset.diffusion_sample, model)
     sections |= tuning_preflight.sections(draft, sections, where, faults)
     size = _weight_bytes(model)
     writes = LEAST_FREE + _kept(draft) * 4 * size
@@ -113,6 +115,16 @@ def _drawing(drawing: DiffusionSample, where: Places, faults: list[Fault]) -> Di
             ]
             grid[place] = changed(axis, values=paths)
     return changed(drawing, grid=grid)
+
+
+def _unasked(drawing: DiffusionSample, model: AnyImageModel | None) -> list[Fault]:
+    """A model that is asked in words, and no word; where a grid has several models or prompts, they are looked at
+    when they are drawn with."""
+    is_open = any(axis.vary in ("model", "prompt") for axis in drawing.grid)
+    if model is None or is_open or drawing.prompts:
+        return []
+    is_worded = tuning_preflight.pipeline_of(Path(model.path)).startswith(tuning_preflight.ASKED_IN_WORDS)
+    return tuning_preflight.of_captions([], ("diffusion_sample", "prompts")) if is_worded else []
 
 
 def _problems(path: Path, *, config: str | None = None, pickles: bool = False) -> Iterator[tuple[str, str]]:

@@ -74,6 +74,13 @@ def resolve_image_model(model: Section, where: Places) -> Section | Fault:
             return replace(place, key=("model", name))
         if place is not None:
             found[name] = place
+    wish = getattr(getattr(model, "scratch", None), "text", None)
+    if wish is not None:
+        place = _find_model(wish.path, where)
+        if isinstance(place, Fault):
+            return replace(place, key=("model", "scratch", "text", "path"))
+        text = changed(wish, path=place)
+        return changed(model, **found, scratch=changed(model.scratch, text=text))  # type: ignore[attr-defined]
     return changed(model, **found)
 
 

@@ -28,7 +28,7 @@ def sections(draft: Draft, known: dict[str, Any], where: Places, faults: list[Fa
     preset = draft.preset
     if not isinstance(preset, TuningPreset):
         return {}
-    pipeline = _pipeline(Path(known["model"].path if "model" in known else preset.model.path))
+    pipeline = pipeline_of(Path(known["model"].path if "model" in known else preset.model.path))
     if pipeline.startswith(ASKED_IN_WORDS):
         faults.extend(_of_words(preset, pipeline))
     found: dict[str, Any] = {"drift": _drift(known.get("drift", preset.drift), where, faults)}
@@ -40,7 +40,7 @@ def sections(draft: Draft, known: dict[str, Any], where: Places, faults: list[Fa
     return found
 
 
-def _pipeline(path: Path) -> str:
+def pipeline_of(path: Path) -> str:
     """The class of the pipeline that lies in a folder or run on this machine; empty where nobody says."""
     folder = RunDir(path).final if is_run_dir(path) else path
     try:
@@ -56,11 +56,11 @@ def _of_words(preset: TuningPreset, pipeline: str) -> list[Fault]:
         problem, remedy = f"is a {pipeline}, which can be drawn with, and not be tuned", f"name a {TUNED}"
         return [Fault(("model", "path"), preset.model.path, problem, remedy)]
     if not isinstance(preset, DiffusionDpoPreset):
-        return _of_captions(preset.rollout.prompts, ("rollout", "prompts"))
-    return [] if preset.judged is None else _of_captions(preset.judged.prompts, ("judged", "prompts"))
+        return of_captions(preset.rollout.prompts, ("rollout", "prompts"))
+    return [] if preset.judged is None else of_captions(preset.judged.prompts, ("judged", "prompts"))
 
 
-def _of_captions(prompts: Sequence[int | str | None] | None, key: Key) -> list[Fault]:
+def of_captions(prompts: Sequence[int | str | None] | None, key: Key) -> list[Fault]:
     """What a model cannot draw that is asked in words: nothing said, and classes."""
     if not prompts:
         problem, remedy = "is empty, and the model is asked in words", "write a list of captions: what to draw"

@@ -93,7 +93,7 @@ def plain_loop(preset: DenoiserPreset, config: dict[str, Any]) -> Callable[[int]
             clean, labels = images.at(places), images.classes_at(places)
             noise = torch.randn_like(clean)
             t = torch.randint(1000, (len(clean),))
-            labels = torch.where(torch.rand(len(clean)) < preset.denoiser.class_dropout, 10, labels)
+            labels = torch.where(torch.rand(len(clean)) < preset.denoiser.condition_dropout, 10, labels)
             output = unet(scheduler.add_noise(clean, noise, t), t, class_labels=labels).sample
             F.mse_loss(output, noise).backward()
             torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)

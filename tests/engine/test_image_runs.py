@@ -13,7 +13,7 @@ from engine.contract.image_settings import ImageData
 from engine.contract.preset import Preset, check
 from engine.contract.run_dir import RunDir
 from engine.diffusion.classifier import open_classifier
-from engine.diffusion.drawing import classes_asked, draw
+from engine.diffusion.drawing import Wish, draw
 from engine.diffusion.images import load_images
 from engine.diffusion.networks import ImageModelError, open_folder
 from engine.diffusion.scores import recognised
@@ -114,7 +114,7 @@ def test_a_denoiser_learns_on_the_latents_of_a_vae_and_keeps_it(runs: dict[str, 
     latent = running.done(tmp_path / "run", tiny("denoiser", model=model))
     ours = open_folder(str(latent.path))
     assert (ours.shape, ours.pixels) == ((2, 4, 4), (1, 8, 8))
-    assert draw(ours, 0, range(2), torch.tensor([1, 2]), steps=2).shape == (2, 1, 8, 8)
+    assert draw(ours, 0, range(2), Wish(torch.tensor([1, 2])), steps=2).shape == (2, 1, 8, 8)
     assert type(DiffusionPipeline.from_pretrained(latent.final)).__name__ == "LDMPipeline"
 
 
@@ -127,16 +127,15 @@ def test_what_is_drawn_is_scored_by_the_classifier_that_is_named(runs: dict[str,
 
 def test_what_is_drawn_of_a_seed_does_not_depend_on_who_is_drawn_beside() -> None:
     shipped = open_folder(str(DIGITS.parent / "digits-denoiser"))
-    together = draw(shipped, 7, range(3), torch.tensor([0, 1, 2]), steps=3)
-    alone = draw(shipped, 7, [2], torch.tensor([2]), steps=3)
+    together = draw(shipped, 7, range(3), Wish(torch.tensor([0, 1, 2])), steps=3)
+    alone = draw(shipped, 7, [2], Wish(torch.tensor([2])), steps=3)
     torch.testing.assert_close(together[2:], alone, atol=1e-5, rtol=0)
 
 
 def test_what_ships_draws_digits_that_both_classifiers_recognise() -> None:
     shipped = open_folder(str(DIGITS.parent / "digits-denoiser"))
-    classes = classes_asked(shipped, 60)
-    assert classes is not None
-    images = draw(shipped, 1, range(60), classes, steps=10)
+    classes = torch.arange(60) % 10
+    images = draw(shipped, 1, range(60), Wish(classes), steps=10)
     for name in ("digits-classifier", "digits-judge"):
         assert recognised(open_classifier(str(DIGITS.parent / name)), images, classes) > 0.9
 

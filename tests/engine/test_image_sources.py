@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from datasets import ClassLabel, Dataset, Features
+from datasets import ClassLabel, Dataset, Features, Value
 from datasets import Image as ImageColumn
 from PIL import Image
 
@@ -20,6 +20,11 @@ GREY = (1, 8, 8)
 
 def loaded(path: Path, shape: tuple[int, int, int] = GREY, **more: Any) -> Images:
     return load_images(ImageData.model_validate({"train": {"path": str(path), **more}}), shape, seed=0)[0]
+
+
+def captions(path: Path, **more: Any) -> tuple[str, ...]:
+    data = ImageData.model_validate({"train": {"path": str(path), **more}})
+    return load_images(data, GREY, seed=0, with_captions=True)[0].captions
 
 
 def drawn(file: Path, size: tuple[int, int] = (8, 8), mode: str = "L", colour: Any = 255) -> Path:
@@ -120,6 +125,34 @@ def test_a_table_of_datasets_has_images_and_classes(tmp_path: Path) -> None:
     assert torch.equal(found.at([0, 1]).mean(dim=(1, 2, 3)), torch.tensor([-1.0, 1.0]))
     with pytest.raises(ImageDataError, match="no column 'picture'; set image to one of image, label"):
         loaded(tmp_path / "rows.parquet", image="picture")
+
+
+def test_captions_are_in_lines_beside_images_or_made_of_the_class(tmp_path: Path) -> None:
+    for name in ("cats/1", "cats/2", "dogs/3"):
+        drawn(tmp_path / f"{name}.png")
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "cats/1.png", "text": "two cats"}\n')
+    (tmp_path / "cats" / "2.txt").write_text(" a cat at night\n")
+    assert captions(tmp_path) == ("two cats", "a cat at night", "")
+    assert captions(tmp_path, caption="a photo of {class}")[2] == "a photo of dogs"
+    assert captions(tmp_path, caption="one of the {class}", class_names=["cat", "dog"])[2] == "one of the dog"
+    assert loaded(tmp_path).captions == ()
+    with pytest.raises(ImageDataError, match="has classes 0 to 1, and class_names names 1\nname every class"):
+        captions(tmp_path, class_names=["cat"])
+    (tmp_path / "metadata.jsonl").write_text("{\n")
+    with pytest.raises(ImageDataError, match=r"metadata\.jsonl: line 1 is no JSON: .*; mend it, or take the file away"):
+        captions(tmp_path)
+
+
+def test_captions_of_tables_and_arrays_are_a_column_of_them(tmp_path: Path) -> None:
+    features = Features({"image": ImageColumn(), "says": Value("string")})
+    rows = {"image": [str(drawn(tmp_path / "1.png"))] * 2, "says": ["white", None]}
+    Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "rows.parquet")
+    assert captions(tmp_path / "rows.parquet", text="says") == ("white", "")
+    assert captions(tmp_path / "rows.parquet", caption="a square") == ("a square", "a square")
+    with pytest.raises(ImageDataError, match="no column 'text' for captions; set text to one of image, says, or"):
+        captions(tmp_path / "rows.parquet")
+    np.savez(tmp_path / "some.npz", images=np.zeros((2, 8, 8), np.uint8), text=np.array(["black", "night"]))
+    assert captions(tmp_path / "some.npz") == ("black", "night")
 
 
 def test_arrays_of_another_shape_are_refused(tmp_path: Path) -> None:
