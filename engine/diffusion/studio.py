@@ -10,23 +10,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from engine.contract import drawing_plan, events
 from engine.contract.drawing_plan import Batch, How, Shot
 from engine.contract.image_presets import DiffusionSamplePreset
-from engine.contract.image_record import ImageRecord
 from engine.contract.image_settings import ASSETS
 from engine.contract.run_dir import RunDir
 from engine.contract.trajectory import About
 from engine.diffusion.bench import ImageBench
-from engine.diffusion.exposure import Exposed, asked_of, expose
+from engine.diffusion.exposure import Exposed, expose
 from engine.diffusion.film import Film, begin_film
 from engine.diffusion.painters import Painter, fingerprint
 from engine.diffusion.pipelines import open_painter, path_of
 from engine.diffusion.png_files import is_whole, png_of, save_whole
+from engine.diffusion.recording import Hand, record_of
 from engine.diffusion.stepping import Moment
-from engine.environment import version_of
 from engine.models import choose_dtype
 from engine.reporting import Reporter
 from engine.work import Work
@@ -37,7 +35,6 @@ SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "diffusion"
 MOST_FILMS = 64
 #: How often a batch that takes long tells how far it is.
 TELL_SECONDS = 1.0
-VERSIONS = ("plumbline-workbench", "torch", "diffusers", "transformers")
 
 
 class Spoilt(ValueError):  # noqa: N818 - reads as what happened
@@ -129,35 +126,9 @@ class Studio:
             what = f"{shot.name}.png is not there: {when} not all of it was numbers any more"
             self.reporter.notice("error", what, advice(how, self.dtype))
             return
-        record = self._record(opened, how, shot, pixels, rows=len(rows), place=row)
+        hand = Hand(named(opened.path), opened.weights, opened.painter, self.device, self.dtype)
+        record = record_of(hand, how, shot, pixels, rows=len(rows), place=row, run=self.run.path.name)
         save_whole(self._file(shot), png_of(pixels[0], record))
-
-    def _record(self, opened: Open, how: How, shot: Shot, pixels: Tensor, *, rows: int, place: int) -> ImageRecord:
-        asked = asked_of(opened.painter, how, [shot])
-        return ImageRecord(
-            model=named(opened.path),
-            fingerprint=opened.weights,
-            sampler=how.sampler,
-            steps=how.steps,
-            eta=how.eta,
-            guidance=how.guidance,
-            prompt=asked.prompts[0],
-            negative_prompt=how.negative_prompt,
-            label=asked.labels[0],
-            seed=shot.seed,
-            index=shot.number,
-            width=pixels.shape[-1],
-            height=pixels.shape[-2],
-            schedule=dict(opened.painter.config),
-            cell=dict(shot.cell),
-            rows=rows,
-            place=place,
-            dtype=str(self.dtype).removeprefix("torch."),
-            device=str(self.device),
-            threads=torch.get_num_threads(),
-            versions={name: version for name in VERSIONS if (version := version_of(name))},
-            run=self.run.path.name,
-        )
 
     def _open(self, how: How) -> Open:
         path = path_of(how.model, how.checkpoint)

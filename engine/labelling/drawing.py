@@ -25,6 +25,7 @@ from engine.diffusion.painters import Painter, fingerprint
 from engine.diffusion.pictures import as_bytes
 from engine.diffusion.pipelines import open_painter, path_of
 from engine.diffusion.png_files import png_of
+from engine.diffusion.recording import Hand, record_of
 from engine.labelling import pictures
 from engine.labelling.from_files import prompt_text, prompts_of
 from engine.labelling.items import Batch, Batches, identity
@@ -92,27 +93,8 @@ class Easel:
         pixels = self.painter.decode(exposed.x[place : place + 1])[0].float().cpu()
         if place in exposed.spoilt or not bool(pixels.isfinite().all()):
             return None
-        how = self._how
-        record = ImageRecord(
-            model=how.model,
-            fingerprint=self.weights,
-            sampler=how.sampler,
-            steps=how.steps,
-            eta=how.eta,
-            guidance=how.guidance,
-            prompt=shot.prompt,
-            negative_prompt=how.negative_prompt,
-            label=shot.label,
-            seed=shot.seed,
-            index=shot.number,
-            width=pixels.shape[-1],
-            height=pixels.shape[-2],
-            schedule=dict(self.painter.config),
-            rows=len(exposed.x),
-            place=place,
-            device=str(exposed.x.device),
-            threads=torch.get_num_threads(),
-        )
+        hand = Hand(self.artist.model, self.weights, self.painter, exposed.x.device)
+        record = record_of(hand, self._how, shot, pixels, rows=len(exposed.x), place=place)
         return Picture(
             png_of(pixels, record), record, hashlib.sha256(as_bytes(pixels.unsqueeze(0)).numpy().tobytes()).hexdigest()
         )
@@ -184,7 +166,8 @@ def _pairs(key: str, target: Target, groups: Sequence[Sequence[Picture | None]])
 
 
 def _candidate(picture: Picture) -> Candidate:
-    record = picture.record.model_dump(mode="json", exclude_defaults=True, exclude={"schedule"})
+    # What is the same for thousands of pictures stands in the PNGs alone.
+    record = picture.record.model_dump(mode="json", exclude_defaults=True, exclude={"schedule", "versions"})
     return Candidate(image=picture.name, origin={"model": picture.record.model, "record": record})
 
 

@@ -101,6 +101,17 @@ def test_one_model_draws_two_of_everything_from_noise_that_no_other_pair_has(mod
     assert numbers == [{0, 1}, {2, 3}, {4, 5}]
 
 
+def test_a_picture_has_all_that_draws_it_again_and_its_item_what_differs(models: Path, labels: LabelDir) -> None:
+    assert fill(labels, drawn(models, "base", classes=[2], pairs=1))
+    (item,) = read_items(labels)
+    for candidate in item.candidates:
+        record = read_picture(labels.path / str(candidate.image)).record
+        assert record is not None
+        assert (record.label, record.dtype) == (2, "float32")
+        assert record.versions.keys() >= {"torch", "diffusers"}
+        assert {"schedule", "versions"}.isdisjoint(candidate.model_dump()["origin"]["record"])
+
+
 def test_a_model_that_reads_text_draws_what_prompts_say(models: Path, labels: LabelDir, tmp_path: Path) -> None:
     (tmp_path / "prompts.jsonl").write_text('{"prompt": "a cat"}\n{"prompt": "a dog"}\n')
     assert fill(labels, drawn(models, "words", pairs=1, prompts=str(tmp_path / "prompts.jsonl")))
