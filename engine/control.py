@@ -98,7 +98,9 @@ class CommandFile:
 
     def _done(self, command: Command, outcome: str) -> None:
         self._reporter.event(
-            events.CommandDone(step=self._step, time=time.time(), id=command.id, ask=command.ask, outcome=outcome)
+            events.CommandDone(
+                step=self._step, time=time.time(), id=command.id, ask=command.ask, outcome=outcome, why=command.why
+            )
         )
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

@@ -116,7 +116,7 @@ def follow(run: RunDir, offset: int, display: Display) -> tuple[Progress, Status
         for event in _events_until_gone(run, offset, requests):
             progress.apply(event)
             display.show(event, progress)
-    status = judge(run, finished=progress.finished, has_steps=bool(progress.step), is_paused=False)
+    status = judge(run, finished=progress.finished, has_steps=bool(progress.step), pause=None)
     return progress, status
 
 

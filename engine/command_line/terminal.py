@@ -101,11 +101,17 @@ def sentence(event: events.Event | events.Unreadable) -> str:
             when = f"after step {event.step}" if event.step else "before the first step"
             return f"evaluation {when}: {told}"
         case events.CommandDone():
-            return f"{event.ask} asked: {event.outcome}" if event.outcome else ""
+            return request(event) if event.outcome else ""
         case events.Resumed():
             return f"goes on from step {event.from_step}"
         case _:
             return ""
+
+
+def request(event: events.CommandDone) -> str:
+    """What was asked of a run and came of it; of a pause, how to end it."""
+    told = f"{event.ask} asked: {event.outcome}" + (f", as {event.why}" if event.why else "")
+    return f"{told}; to go on: python -m engine resume RUN_DIR" if event.outcome == "paused" else told
 
 
 def farewell(run: RunDir, progress: Progress, status: Status, *, seconds: float) -> str:

@@ -22,14 +22,17 @@ MEANING: dict[str, str] = {
 
 
 class Command(BaseModel, frozen=True):
+    """why: for whoever finds that it was asked; what a rule of the run's own saw. A person need not say."""
+
     ask: Ask
+    why: str = ""
     id: str = Field(default_factory=lambda: uuid.uuid4().hex)
     time: float = Field(default_factory=time.time)
 
 
-def send(commands_file: Path, ask: Ask) -> Command:
+def send(commands_file: Path, ask: Ask, *, why: str = "") -> Command:
     """Append the request; it is on the disk when this returns. Raises OSError."""
-    command = Command(ask=ask)
+    command = Command(ask=ask, why=why)
     append_line(commands_file, command.model_dump_json(), durable=True)
     return command
 

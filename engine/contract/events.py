@@ -100,7 +100,7 @@ class Checkpoint(BaseModel, **EVENT):
 
 
 class CommandDone(BaseModel, **EVENT):
-    """What was asked in commands.jsonl and what came of it."""
+    """What was asked in commands.jsonl, what came of it, and why it was asked, where that was said."""
 
     kind: Literal["command"] = "command"
     step: int
@@ -108,6 +108,7 @@ class CommandDone(BaseModel, **EVENT):
     id: str
     ask: str
     outcome: str = ""
+    why: str = ""
 
 
 class Notice(BaseModel, **EVENT):

@@ -20,7 +20,7 @@ SHAPE = 96
 
 @dataclass(frozen=True)
 class Status:
-    """state, one sentence on how it ended (empty while it runs), and what to do about it."""
+    """state, one sentence on how it ended or why it waits (mostly empty until then), and what to do about it."""
 
     state: State
     sentence: str = ""
@@ -77,8 +77,13 @@ def is_alive(run: RunDir) -> bool:
     return locks.is_held(run.lock) or engine_pid(run) is not None
 
 
-def judge(run: RunDir, *, finished: events.RunFinished | None, has_steps: bool, is_paused: bool) -> Status:
-    """The state of a run, given what its events say. `finished`: the last word of its present life, if any."""
+def judge(
+    run: RunDir, *, finished: events.RunFinished | None, has_steps: bool, pause: events.CommandDone | None
+) -> Status:
+    """The state of a run, given what its events say.
+
+    finished: the last word of its present life, if any. pause: what it waits since, if it was not told to go on.
+    """
     alive = is_alive(run)
     if finished is not None:
         # The engine takes a moment to leave after its last word; only a later start makes that word old. The supervisor
@@ -86,7 +91,9 @@ def judge(run: RunDir, *, finished: events.RunFinished | None, has_steps: bool, 
         started = read_json(run.process).get("started", math.inf)
         return Status("starting") if alive and float(started) > finished.time else _as_told(finished)
     if alive:
-        return Status("paused" if is_paused else "running" if has_steps else "starting")
+        if pause is not None:
+            return Status("paused", pause.why, "Resume goes on all the same" if pause.why else "")
+        return Status("running" if has_steps else "starting")
     return _crashed(run)
 
 
@@ -125,10 +132,10 @@ def summarise(run: RunDir) -> Summary:
     steps = [event for event in tail if isinstance(event, events.Step)]
     last_word = next((e for e in reversed(tail) if isinstance(e, events.RunFinished | events.Resumed)), None)
     finished = last_word if isinstance(last_word, events.RunFinished) else None
-    is_pause = [e.ask == "pause" for e in tail if isinstance(e, events.CommandDone) and e.ask in ("pause", "resume")]
+    waits = [event for event in tail if isinstance(event, events.CommandDone) and event.ask in ("pause", "resume")]
     return Summary(
         run=run,
-        status=judge(run, finished=finished, has_steps=bool(steps), is_paused=bool(is_pause) and is_pause[-1]),
+        status=judge(run, finished=finished, has_steps=bool(steps), pause=paused_by(waits[-1] if waits else None)),
         method=started.method if started else "",
         step=steps[-1].step if steps else 0,
         steps=started.steps if started else 0,
@@ -137,6 +144,11 @@ def summarise(run: RunDir) -> Summary:
         recent=[event.values for event in steps],
         shape=_shape(run, steps),
     )
+
+
+def paused_by(event: events.CommandDone | None) -> events.CommandDone | None:
+    """The newest of the requests to wait and to go on, if it is one to wait."""
+    return event if event is not None and event.ask == "pause" else None
 
 
 def _shape(run: RunDir, newest: list[events.Step]) -> list[dict[str, float]]:

@@ -151,7 +151,7 @@ class DriftWatch:
         advice = "mend the reward, or pull harder to the reference, and go on from an earlier checkpoint"
         self._bench.reporter.notice("warning", words, advice)
         if self._how.on_hack != "notice":
-            send(self._bench.run.commands, self._how.on_hack)
+            send(self._bench.run.commands, self._how.on_hack, why=words)
 
 
 def small_copies(pixels: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine import processes
-from engine.contract import run_dir
+from engine.contract import commands, run_dir
 from engine.contract.faults import Fault, PresetError
 from engine.contract.image_presets import IMAGE_PRESETS
 from engine.contract.preset import (
@@ -106,7 +106,14 @@ def start(prepared: Prepared) -> RunDir:
 
 
 def resume(path: Path) -> RunDir:
-    """Start the engine of a run again; it goes on from the last whole checkpoint. Raises LaunchError, PresetError."""
+    """Tell a paused run to go on, or start a run's engine again, which goes on from the last whole checkpoint.
+
+    Raises LaunchError, PresetError, OSError.
+    """
+    if run_dir.is_run_dir(path) and summarise(RunDir(path)).status.state == "paused":
+        run = RunDir(path.resolve())
+        commands.send(run.commands, "resume")
+        return run
     run = resumable(path)
     supervise(run, load_preset(run.preset))
     return run

@@ -68,6 +68,17 @@ def test_a_run_is_paused_between_pause_and_resume(run):
         assert state(run) == "running"
 
 
+def test_a_run_that_paused_by_a_rule_of_its_own_says_why_and_that_it_can_go_on(run):
+    asked = events.CommandDone(step=1, time=1.0, id="a", ask="pause", outcome="paused", why="it looks hacked")
+    tell(run, STARTED, *steps(1), asked)
+    with supervised(run):
+        found = status.summarise(run).status
+        assert (found.state, found.sentence) == ("paused", "it looks hacked")
+        assert found.remedy == "Resume goes on all the same"
+        tell(run, events.CommandDone(step=1, time=1.0, id="b", ask="pause"))  # somebody asked for it, too
+        assert status.summarise(run).status == status.Status("paused")
+
+
 @pytest.mark.parametrize("reason", ["finished", "stopped", "failed"])
 def test_the_engines_last_word_is_believed(run, reason):
     tell(run, STARTED, *steps(1), events.RunFinished(time=2.0, reason=reason, message="no rows\ngive some"))

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from engine import __main__ as command_line
-from engine.command_line import stopping, tour
-from engine.contract import commands, run_dir, status
+from engine.command_line import stopping, terminal, tour
+from engine.contract import commands, events, run_dir, status
 from engine.contract.run_dir import RunDir, write_json
 from engine.starting import launch
 from tests.engine.supervised import FAKE, ROOT, ended, has_begun, wait_until
@@ -206,6 +206,15 @@ def test_what_a_run_says_cannot_move_the_cursor(preset, engine, tmp_path, capsys
     made.events.write_text(json.dumps({"kind": "run_finished", "time": 1, "reason": "failed", "message": "\x1b[2Jx"}))
     assert call("list", tmp_path) == 0
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_pause_says_why_and_how_to_end_it():
+    asked = events.CommandDone(step=4, time=1.0, id="a", ask="pause", outcome="paused", why="it looks hacked")
+    told = "pause asked: paused, as it looks hacked; to go on: python -m engine resume RUN_DIR"
+    assert terminal.sentence(asked) == told
+    assert terminal.sentence(asked.model_copy(update={"ask": "resume", "outcome": "went on", "why": ""})) == (
+        "resume asked: went on"
+    )
 
 
 # ------------------------------------------------------------------------------------------ resume, stop, list

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.contract import commands, jsonl, locks, run_dir, status
-from engine.contract.events import RunFinished, event_line
+from engine.contract.events import CommandDone, RunFinished, event_line
 from engine.contract.faults import PresetError
 from engine.contract.preset import load_preset
 from engine.contract.run_dir import RunDir
@@ -103,6 +103,19 @@ def test_resume_starts_the_engine_again(preset, engine):
     launch.resume(run.path)
     assert wait_for_end(run) == "finished"
     assert run.log.read_text().count("ready") == 2
+
+
+def test_resume_tells_a_paused_run_to_go_on_and_starts_nothing(preset, engine):
+    run = launch.create(prepare(preset))
+    jsonl.append_line(run.events, event_line(CommandDone(step=1, time=1.0, id="a", ask="pause", outcome="paused")))
+    lock = locks.hold(run.lock)
+    assert lock is not None
+    with lock:
+        assert launch.resume(run.path).path == run.path
+    (asked,) = map(commands.read_command, jsonl.follow(run.commands))
+    assert asked is not None
+    assert asked.ask == "resume"
+    assert not run.process.exists()
 
 
 def test_resume_refuses_a_run_that_is_at_work(preset, engine):

@@ -58,7 +58,7 @@ def test_a_resumed_run_is_no_longer_finished_nor_paused() -> None:
     state = told(started(), step(1), events.RunFinished(time=1, reason="failed", message="out of memory"))
     state.apply([events.Resumed(time=2, from_step=1)])
     assert state.finished is None
-    assert not state.is_paused
+    assert state.pause is None
 
 
 def test_evaluations_after_the_resumed_step_are_dropped_too() -> None:
@@ -106,9 +106,9 @@ def test_a_pause_does_not_count_as_a_slow_step() -> None:
     pause = events.CommandDone(step=2, time=2, id="a", ask="pause")
     state = told(started(), step(1, time=1), step(2, time=2), pause, step(3, time=500), step(4, time=501))
     assert state.seconds_per_step == 1
-    assert state.is_paused
+    assert state.pause is not None
     state.apply([events.CommandDone(step=4, time=501, id="b", ask="resume")])
-    assert not state.is_paused
+    assert state.pause is None
 
 
 def test_the_pace_is_unknown_before_the_second_step() -> None:

@@ -87,7 +87,7 @@ class RunState:
         self.resumes: list[events.Resumed] = []
         self.images: list[events.Image] = []
         self.finished: events.RunFinished | None = None
-        self.is_paused = False
+        self.pause: events.CommandDone | None = None  # what it waits since
         self.is_newer = False
         self.unreadable_count = 0
         self.unreadable: deque[events.Unreadable] = deque(maxlen=KEPT_UNREADABLE)
@@ -131,7 +131,7 @@ class RunState:
 
     def status(self, run: RunDir) -> status.Status:
         """How the run stands. Looks at the run directory, so not for a thread that may not wait."""
-        return status.judge(run, finished=self.finished, has_steps=self.step > 0, is_paused=self.is_paused)
+        return status.judge(run, finished=self.finished, has_steps=self.step > 0, pause=self.pause)
 
     def charted(self) -> list[str]:
         """Names to chart: the method's board whether or not it was reported, then what was, in reading order."""
@@ -185,14 +185,14 @@ class RunState:
                 self.finished = event
                 self.last_time = event.time
                 self.phase = None
-                self.is_paused = False
+                self.pause = None
             case events.Unreadable():
                 self.unreadable_count += 1
                 self.unreadable.append(event)
 
     def _begin_life(self, event: events.RunStarted | events.Resumed, changes: RunChanges) -> None:
         self.finished = None
-        self.is_paused = False
+        self.pause = None
         self._pace.interrupted()
         if isinstance(event, events.Resumed):
             self.resumes.append(event)
@@ -245,7 +245,7 @@ class RunState:
         self.commands.append(event)
         self._pace.interrupted()
         if event.ask in ("pause", "resume"):
-            self.is_paused = event.ask == "pause"
+            self.pause = status.paused_by(event)
 
     def _reject(self, event: events.Event, reason: str, changes: RunChanges) -> None:
         changes.facts = True

@@ -53,8 +53,8 @@ def _pace(state: RunState, status: Status, now: float) -> list[str]:
 
 
 def how_it_ended(status: Status) -> str:
-    """One line: how it died, and what to do about it."""
-    if status.state not in ("failed", "crashed", "stopped"):
+    """One line: how it died or why it waits, and what to do about it."""
+    if status.state not in ("failed", "crashed", "stopped", "paused") or not status.sentence:
         return ""
     sentence = status.sentence[:1].upper() + status.sentence[1:]
     remedy = status.remedy[:1].upper() + status.remedy[1:]
