@@ -41,6 +41,12 @@ CATALOGUE: dict[str, Metric] = {
         "up",
         "share of images that a second scorer, not trained for, takes for what was asked",
     ),
+    "drift/wanted": Metric(
+        "Of the wanted class",
+        "",
+        "up",
+        "share of images that a second scorer, not trained for, takes for the class that the reward wants",
+    ),
     "drift/frechet_reference": Metric(
         "Fréchet distance to reference", "", "down", "of features of images from other seeds", _FRECHET
     ),
@@ -52,18 +58,18 @@ _DRIFT = ["drift/recognised", "drift/frechet_reference", "drift/diversity"]
 FIRST = {
     "diffusion_dpo": ["rewards/accuracies", "eval_rewards/accuracies", "mse_ratio/chosen", "loss", *_DRIFT],
     "diffusion_grpo": ["reward", "path_kl", *_DRIFT, "clip_ratio/region_mean"],
-    "diffusion_nft": ["reward", *_DRIFT, "nft_loss", "grad_norm"],
+    "diffusion_nft": ["reward", "drift/wanted", *_DRIFT, "nft_loss", "grad_norm"],
     "draft": ["reward", *_DRIFT, "grad_norm", "learning_rate"],
 }
 _OF_DRIFT = ["eval_reward", "drift/frechet_data", "frac_reward_zero_std", "reward_std", "loss", "grad_norm"]
 THEN = {
     "diffusion_dpo": [
         *("rewards/margins", "eval_rewards/margins", "mse_ratio/rejected", "eval_mse_ratio/chosen"),
-        *("eval_mse_ratio/rejected", "eval_reward", "drift/frechet_data", "grad_norm"),
+        *("eval_mse_ratio/rejected", "eval_reward", "drift/wanted", "drift/frechet_data", "grad_norm"),
     ],
-    "diffusion_grpo": [*_OF_DRIFT, "log_ratio/mean", "log_ratio/replay"],
+    "diffusion_grpo": [*_OF_DRIFT, "drift/wanted", "log_ratio/mean", "log_ratio/replay"],
     "diffusion_nft": [*_OF_DRIFT, "anchor"],
-    "draft": [*_OF_DRIFT, "anchor"],
+    "draft": [*_OF_DRIFT, "drift/wanted", "anchor"],
 }
 
 HEADLINE = {

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from engine.contract.commands import send
+from engine.contract.findings import Finding
 from engine.contract.image_settings import ImageData, ImageSource
 from engine.contract.tuning_presets import DrawingPreset, TuningPreset
+from engine.contract.tuning_settings import ClassProbability
 from engine.data.batching import mix
 from engine.diffusion.bench import ImageBench
 from engine.diffusion.classifier import open_classifier
@@ -38,6 +40,13 @@ SURE = 0.9
 SHOWN = (10, 2)
 #: Images of data that drawings are compared with, at most.
 MOST_DATA = 2000
+#: What a preset should say whose second scorer is the first.
+SAME_JUDGE = Finding(
+    level="warning",
+    what="the second scorer is the classifier that the reward asks, so it likes whatever the reward is fooled by",
+    advice="set drift.classifier to one of another seed and shape, as assets:digits-judge is",
+    key="drift.classifier",
+)
 
 
 class DriftWatch:
@@ -57,6 +66,9 @@ class DriftWatch:
         self._groups = torch.arange(how.images) % len(prompts)
         self._scorer = None if how.classifier is None else open_classifier(how.classifier).to(bench.device)
         self._data = None if how.data is None else law_of(self._features(images_of(how.data, bench)))
+        self._judges = judges_of(preset)
+        if any(judge.path == how.classifier for judge in self._judges):
+            bench.findings.append(SAME_JUDGE)
         self._rule = HackRule(how.fall, how.distance, how.patience)
         self._reference: Law | None = None
         self._start: Gauges | None = None
@@ -77,7 +89,7 @@ class DriftWatch:
         keep_picture(picture, run=self._bench.run, reporter=self._bench.reporter, step=step, role="drift")
         if words := self._rule.look(self._start, now):
             self._speak(words)
-        return self._told(now, self._features(pixels))
+        return self._told(now, self._features(pixels)) | self._wanted(pixels)
 
     def memory(self) -> dict[str, float]:
         """What a checkpoint keeps; all else comes from the seed."""
@@ -134,6 +146,14 @@ class DriftWatch:
         wanted = torch.tensor([prompt if isinstance(prompt, int) else classes for prompt in self._prompts])
         return torch.where(wanted < classes, found == wanted, surest > SURE).double().mean().item()
 
+    def _wanted(self, pixels: Tensor) -> dict[str, float]:
+        """The share that the second scorer takes for the one class that the reward wants, where it wants one."""
+        labels = [judge.label for judge in self._judges if judge.label is not None and judge.weight > 0]
+        if self._scorer is None or not labels:
+            return {}
+        found = class_logits(self._scorer, pixels).argmax(dim=1)
+        return {"drift/wanted": (found == labels[0]).double().mean().item()}
+
     def _told(self, now: Gauges, features: Tensor) -> dict[str, float]:
         """Under the names of the board; what cannot be measured is left out."""
         values = {
@@ -152,6 +172,15 @@ class DriftWatch:
         self._bench.reporter.notice("warning", words, advice)
         if self._how.on_hack != "notice":
             send(self._bench.run.commands, self._how.on_hack, why=words)
+
+
+def judges_of(preset: TuningPreset) -> list[ClassProbability]:
+    """The classifiers that a preset's reward asks."""
+    if isinstance(preset, DrawingPreset):
+        parts = preset.rewards
+    else:
+        parts = [] if preset.judged is None else preset.judged.rewards
+    return [part for part in parts if isinstance(part, ClassProbability)]
 
 
 def small_copies(pixels: Tensor) -> Tensor:

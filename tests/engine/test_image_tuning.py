@@ -7,13 +7,15 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
 
+from engine.contract import events
 from engine.contract.preset import Preset, check
 from engine.contract.run_dir import RunDir
-from engine.diffusion import paths
+from engine.diffusion import drift, paths
 from engine.diffusion.networks import open_folder
 from engine.methods import diffusion_grpo
 from tests.engine import running
 
+SHIPPED = Path(__file__).parents[2] / "assets" / "diffusion"
 TRAINING = {"steps": 4, "batch_size": 3, "threads": 1, "checkpoint_every": 1, "eval_every": 2}
 DRAWING = {
     "rollout": {"images_per_prompt": 4, "steps": 3, "batch": 8},
@@ -146,3 +148,24 @@ def test_a_reward_that_is_hacked_is_told_and_ends_the_run_if_that_was_wished(
     assert running.notices(run).count("this looks like reward hacking: the reward rose from") == 1
     assert code == (running.STOPPED if on_hack == "stop" else running.FINISHED)
     assert (len(running.steps_of(run)) < 9) == (on_hack == "stop")
+
+
+@pytest.mark.parametrize("second", ["digits-judge", "digits-classifier"])
+def test_the_share_of_the_wanted_class_is_told_by_a_second_scorer_and_warned_of_by_the_first(
+    second: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = torch.nn.functional.one_hot(torch.tensor([7, 7, 7, 7, 0, 1, 2, 3, 4]), 10) * 9.0
+    monkeypatch.setattr(drift, "class_logits", lambda scorer, images: seen)
+    preset = tuning(
+        "diffusion_nft",
+        model,
+        training={"steps": 1, "checkpoint_every": 0},
+        rewards=[{"kind": "classifier", "path": str(SHIPPED / "digits-classifier"), "label": 7}],
+        drift={"classifier": str(SHIPPED / second)},
+    )
+    run = running.done(tmp_path / "run", preset)
+    *_, told = running.of_kind(run, events.Evaluation)
+    assert told.values["drift/wanted"] == pytest.approx(4 / 9)
+    (looked,) = running.of_kind(run, events.Preflight)
+    is_warned = "drift.classifier" in [finding.key for finding in looked.report.findings]
+    assert is_warned == (second == "digits-classifier")
