@@ -22,9 +22,10 @@ from diffusers.training_utils import EMAModel
 
 from engine import image_assembly
 from engine.assembly import accelerator_of
-from engine.contract.image_presets import DenoiserPreset
+from engine.contract.image_presets import DenoiserPreset, ImagePreset
 from engine.contract.preset import preset_text
 from engine.contract.run_dir import create_at
+from engine.contract.tuning_presets import TuningPreset
 from engine.diffusion.images import load_images
 from engine.loop import Progress, Wish, train
 from engine.reporting import Reporter
@@ -54,13 +55,13 @@ def digits_preset(*overrides: str) -> DenoiserPreset:
     return preset
 
 
-def parts_of(preset: DenoiserPreset, folder: Path) -> Any:
+def parts_of(preset: ImagePreset, folder: Path) -> Any:
     run = create_at(folder / "run", preset_text(preset))
     assert run is not None
     return image_assembly.assemble(run, preset, accelerator_of(preset), Reporter(run), Budget(1e9))
 
 
-def ours(parts: Any, preset: DenoiserPreset, steps: int, first: int, control: Any) -> Progress:
+def ours(parts: Any, preset: DenoiserPreset | TuningPreset, steps: int, first: int, control: Any) -> Progress:
     """`steps` steps of the engine's loop, with all that it reports; without checkpoints."""
     progress = Progress(first)
     train(
