@@ -1,8 +1,9 @@
 """Rows of any columns as a table to look at: the first of a file that is read or written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from pydantic import JsonValue
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QTableWidget, QTableWidgetItem
 
 from workbench.state.literal_text import literal
@@ -22,7 +23,8 @@ class RowsTable(QTableWidget):
 
     def __init__(self, name: str) -> None:
         super().__init__(0, 0)
-        self._name = name
+        self._needs: list[int] = []
+        self._texts: set[int] = set()
         calm(self, name, ())
         self.setHorizontalScrollMode(self.verticalScrollMode())
 
@@ -38,7 +40,10 @@ class RowsTable(QTableWidget):
         for place, row in enumerate(rows):
             for at, name in enumerate(names):
                 self._set_cell(place, at, row.get(name))
-        self._share_width(names)
+        self._texts = {at for at, name in enumerate(names) if name in FIRST or name.startswith("answer")}
+        self.resizeColumnsToContents()
+        self._needs = [self.columnWidth(at) for at in range(len(names))]
+        self._share_width()
 
     def _set_cell(self, place: int, at: int, value: JsonValue) -> None:
         text = as_text(value)
@@ -47,17 +52,26 @@ class RowsTable(QTableWidget):
             item.setToolTip(tip(literal(text[:IN_TIP])))
         self.setItem(place, at, item)
 
-    def _share_width(self, names: Sequence[str]) -> None:
-        """Columns of text, or without any the last, share the room; the others take what they need."""
-        self.resizeColumnsToContents()
-        last = list(range(len(names)))[-1:]
-        texts = [at for at, name in enumerate(names) if name in FIRST or name.startswith("answer")] or last
-        others = [at for at in range(len(names)) if at not in texts]
-        for at in others:
-            self.setColumnWidth(at, min(max(self.columnWidth(at), NARROWEST), OTHERS))
-        room = self.viewport().width() - sum(map(self.columnWidth, others))
-        for at in texts:
-            self.setColumnWidth(at, max(room // len(texts), LEAST_TEXT))
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._share_width()
+
+    def _share_width(self) -> None:
+        for at, width in enumerate(shared(self._needs, self._texts, self.viewport().width())):
+            self.setColumnWidth(at, width)
+
+
+def shared(needs: Sequence[int], texts: Set[int], room: int) -> list[int]:
+    """What each column gets of the room, in pixels: all that it needs where there is so much. Where there is not,
+    columns of text, or without any the last, share what the others leave. needs: of each; texts: which hold text.
+    """
+    takers = texts or set(range(len(needs))[-1:])
+    widths = [max(need, NARROWEST) for need in needs]
+    if (spare := room - sum(widths)) >= 0:
+        return [width + spare // len(takers) if at in takers else width for at, width in enumerate(widths)]
+    left = room - sum(min(width, OTHERS) for at, width in enumerate(widths) if at not in takers)
+    each = max(left // max(len(takers), 1), LEAST_TEXT)
+    return [each if at in takers else min(width, OTHERS) for at, width in enumerate(widths)]
 
 
 def as_text(value: JsonValue) -> str:
