@@ -28,7 +28,7 @@ from workbench.views.labels import column, row
 from workbench.views.palette import Entry, Palette
 from workbench.views.picture_drop import PictureDrop
 from workbench.views.rail import Rail
-from workbench.views.status_line import NoticeLine, StatusLine
+from workbench.views.status_line import ANOTHER_WINDOW, NoticeLine, StatusLine
 
 if TYPE_CHECKING:
     from workbench.views.judge_page import JudgePage
@@ -97,6 +97,7 @@ class MainWindow(QMainWindow):
     def show_page(self, name: str) -> None:
         if name != self.page:
             self._before, self.page = self.page, name
+            self.notice.let_go("plan", "place")
         page = self.pages.show_page(name)
         self.rail.show_page(name)
         self.header.show_title(TITLES[name])
@@ -216,12 +217,10 @@ class MainWindow(QMainWindow):
         """Begin to look at the workspace. Raises OSError if its folder cannot be made."""
         self.session.start()
         if not self.session.is_alone:
-            text = "Another window shows this workspace too. Both work; each shows what the other starts."
-            self.notice.say(text, is_error=False)
+            self.notice.say(ANOTHER_WINDOW, is_error=False, about="window")
         self.status_line.show_part("workspace", f"workspace {self.session.workspace.shown}")
         if self._key_fault:
             self.notice.say(self._key_fault)
-        self.session.readings.start()
         self._pulse.start()
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -267,12 +266,13 @@ class MainWindow(QMainWindow):
     def _join(self) -> None:
         self.rail.chosen.connect(self.show_page)
         self.header.search_wanted.connect(self.open_palette)
-        self.pages.said.connect(self.notice.say)
+        self.pages.said.connect(lambda text: self.notice.say(text, about="place"))
         self.pages.preset_wanted.connect(self._open_text)
         self.pages.typed.connect(self._autosave.start)
-        self.pages.typed.connect(self.notice.pass_on)
+        self.pages.typed.connect(lambda: self.notice.let_go("plan"))
         PictureDrop(self).dropped.connect(self.session.read_picture)
         self.runs.run_chosen.connect(self.session.show)
+        self.runs.run_chosen.connect(lambda _: self.notice.let_go("place"))
         self.runs.preset_wanted.connect(lambda: self.show_page("presets"))
         self.runs.tour_wanted.connect(lambda: self.run_command("tour.start"))
         self.runs.run_page_built.connect(self._join_run_page)
@@ -280,9 +280,9 @@ class MainWindow(QMainWindow):
         session.runs_changed.connect(self._runs_changed)
         session.shown.connect(self.runs.show_run)
         session.arrived.connect(lambda: self.show_page("runs"))
-        session.arrived.connect(self.notice.pass_on)
         session.refused.connect(self._refused)
         session.planned.connect(self._show_plan)
+        session.became_alone.connect(lambda: self.notice.let_go("window"))
         session.said.connect(lambda text: self.notice.say(text, details=text))
         session.busy.connect(self._show_busy)
         session.key_file_ready.connect(self._open_key_file)
@@ -316,7 +316,7 @@ class MainWindow(QMainWindow):
         index = self.session.index
         found = index.find(self._wanted) if self._wanted else None
         if self._wanted and found is None and len(index):
-            self.notice.say(f"There is no run called {self._wanted} in this workspace; the latest is shown instead.")
+            self.notice.say(f"There is no run called {self._wanted} here; the latest is shown instead.", about="place")
         first = found or index.first_to_show()
         return first.run.path if first is not None else None
 
@@ -325,7 +325,7 @@ class MainWindow(QMainWindow):
         self.pages.preset_page().show_launch_faults(refused.faults)
 
     def _show_plan(self, plan: dict[str, Any], text: str) -> None:
-        self.notice.say(worded(plan), is_error=False, is_passing=True)
+        self.notice.say(worded(plan), is_error=False, about="plan")
         if plan.get("preflight") and self.presets is not None:
             self.presets.show_report(Report.model_validate(plan["preflight"]), text)
 
@@ -338,7 +338,7 @@ class MainWindow(QMainWindow):
 
     def _open_key_file(self, path: Path) -> None:
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(path)))
-        self.notice.say(f"Keys are in {path}; changes count when the window is opened again.", is_error=False)
+        self.notice.say(f"Keys are in {path}; they count when the window opens again.", is_error=False, about="place")
 
     def _keep_unsaved(self) -> None:
         if self.presets is not None:

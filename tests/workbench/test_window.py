@@ -267,6 +267,22 @@ def test_a_second_window_says_so_in_one_line_and_works(qtbot: Any, workspace: Pa
         assert "Another window" in second.notice.sentence
         engine.train(2)
         qtbot.waitUntil(lambda: "step 42 of 300" in facts(first) and "step 42 of 300" in facts(second))
+        first.close()
+        qtbot.waitUntil(lambda: second.notice.sentence == "")
+
+
+def test_a_notice_goes_when_what_it_told_is_over_and_a_fault_stays(qtbot: Any, window: MainWindow) -> None:
+    window.notice.say("The engine accepts this preset.", is_error=False, about="plan")
+    window.notice.let_go("window", "place")
+    assert window.notice.sentence == "The engine accepts this preset."
+    press(window, Qt.Key.Key_2)
+    assert window.notice.sentence == ""
+    window.notice.say("The request could not be written: no space left.")
+    press(window, Qt.Key.Key_1)
+    assert window.notice.sentence == "The request could not be written: no space left."
+    window.notice.say("There is no run called nobody here.", about="place")
+    window.step_run(1)
+    assert window.notice.sentence == ""
 
 
 def test_a_refused_preset_shows_its_faults_where_they_are(
@@ -292,9 +308,8 @@ def test_a_checked_preset_is_told_in_a_sentence(
     told = "The engine accepts this preset: 200 steps of 16, 655,872 parameters, writes up to 91 MB."
     qtbot.waitUntil(lambda: window.notice.sentence == told)
     assert window.presets is not None
-    window.presets.text.setPlainText("method: sft\n")
-    window.presets.text.typed.emit()
-    qtbot.waitUntil(lambda: not window.notice.sentence)
+    window.presets.text.insertPlainText("# ")
+    qtbot.waitUntil(lambda: window.notice.sentence == "")
 
 
 def test_a_preset_typed_and_not_saved_is_there_in_the_next_window(

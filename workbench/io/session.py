@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -25,6 +26,8 @@ from workbench.io.workspace import Workspace
 from workbench.state.run_index import RunIndex
 
 TOUR_POLL_MS = 500
+#: How often a window that shares its workspace looks whether it still does.
+OTHERS_MS = 1000
 #: How the names of the tour's runs begin.
 TOUR = "tour-"
 
@@ -35,7 +38,7 @@ class Session(QObject):
     runs_changed: the index differs. shown: feed and reader of another run. arrived: a run started here is on show.
     refused: a preset's faults. planned: what the engine would do, and the text of the preset it would do it with.
     picture_read: a PNG's path, and what it says of itself. said: a sentence for the person. busy: what is being
-    waited for, "" when nothing is.
+    waited for, "" when nothing is. became_alone: the other window on the workspace is gone.
     """
 
     runs_changed = Signal()
@@ -48,6 +51,7 @@ class Session(QObject):
     said = Signal(str)
     busy = Signal(str)
     key_file_ready = Signal(object)
+    became_alone = Signal()
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
@@ -69,6 +73,8 @@ class Session(QObject):
         self._tour: subprocess.Popen[bytes] | None = None
         self._tour_timer = QTimer(self, interval=TOUR_POLL_MS)
         self._tour_timer.timeout.connect(self._look_at_tour)
+        self._others_timer = QTimer(self, interval=OTHERS_MS)
+        self._others_timer.timeout.connect(self._look_for_others)
 
     @property
     def is_touring(self) -> bool:
@@ -77,12 +83,15 @@ class Session(QObject):
     def start(self) -> None:
         """Take the workspace and begin to look. Raises OSError if the folder cannot be made."""
         self.is_alone = self.workspace.open()
+        if not self.is_alone:
+            self._others_timer.start()
         self._folder.start()
         self.fillings.start()
+        self.readings.start()
 
     def close(self) -> None:
         """Stop looking. Engines go on."""
-        for timer in (self._folder, self._tour_timer, self.readings, self.fillings):
+        for timer in (self._folder, self._tour_timer, self._others_timer, self.readings, self.fillings):
             timer.stop()
         if self.feed is not None:
             self.feed.close()
@@ -218,6 +227,13 @@ class Session(QObject):
             self.busy.emit("")
             if self.feed is None or self.feed.run.name.startswith(TOUR):  # else somebody reads another run
                 self.show(max(fresh, key=lambda summary: summary.run.path.name).run.path)
+
+    def _look_for_others(self) -> None:
+        with suppress(OSError):  # the folder is gone; others tell that
+            self.is_alone = self.workspace.take()
+        if self.is_alone:
+            self._others_timer.stop()
+            self.became_alone.emit()
 
     def _look_at_tour(self) -> None:
         if self._tour is None or (code := self._tour.poll()) is None:

@@ -70,7 +70,11 @@ class Workspace:
     def open(self) -> bool:
         """Make the folder and take its lock; False if another window has it. Raises OSError."""
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = locks.hold(self.path / ".window.lock", patience=0.1)
+        return self.take(patience=0.1)
+
+    def take(self, patience: float = 0.0) -> bool:
+        """Take the lock unless another window has it; whether this one has it now. patience: seconds to wait for it."""
+        self._lock = self._lock or locks.hold(self.path / ".window.lock", patience=patience)
         return self._lock is not None
 
     def close(self) -> None:

@@ -1,5 +1,7 @@
 """The bottom line: where this is kept and what is going on; and above it, when there is one, a sentence to read."""
 
+from typing import Literal
+
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFrame, QPushButton, QWidget
@@ -8,6 +10,9 @@ from workbench import theme
 from workbench.views.labels import Elided, label, row
 
 COPIED_MS = 1500
+ANOTHER_WINDOW = "Another window shows this workspace too. Both work; each shows what the other starts."
+#: What a notice holds for: the workspace's other window, a preset's plan, the page and run on show; "" for what stays.
+About = Literal["", "window", "plan", "place"]
 
 
 class StatusLine(QWidget):
@@ -27,7 +32,9 @@ class StatusLine(QWidget):
 
 
 class NoticeLine(QFrame):
-    """One sentence that stays until it is dismissed, with details to copy where there are any."""
+    """One sentence, with details to copy where there are any. A fault stays until it is dismissed; anything else until
+    what it holds for is over.
+    """
 
     dismissed = Signal()
 
@@ -36,7 +43,7 @@ class NoticeLine(QFrame):
         theme.set_role(self, "card")
         self._text = label(selectable=True, wrap=True)
         self._details = ""
-        self._is_passing = False
+        self._about: About = ""
         self._copy = QPushButton("Copy details")
         self._copy.clicked.connect(self._copy_details)
         self._close = QPushButton("Dismiss")
@@ -49,19 +56,17 @@ class NoticeLine(QFrame):
         self.setLayout(layout)
         self.hide()
 
-    def say(self, text: str, *, details: str = "", is_error: bool = True, is_passing: bool = False) -> None:
-        """is_passing: true of this moment only, see `pass_on`."""
-        self._is_passing = is_passing
+    def say(self, text: str, *, details: str = "", is_error: bool = True, about: About = "") -> None:
         theme.set_role(self._text, "fault" if is_error else "muted")
         self._text.setText(text)
-        self._details = details
+        self._details, self._about = details, about
         self._copy.setVisible(bool(details))
         self._copy.setText("Copy details")
         self.show()
 
-    def pass_on(self) -> None:
-        """Something else begins: what was true of the moment before goes by itself."""
-        if self._is_passing:
+    def let_go(self, *over: About) -> None:
+        """These are over, so nothing is said of them any more."""
+        if self._about in over and not self.isHidden():
             self.dismiss()
 
     def dismiss(self) -> None:
