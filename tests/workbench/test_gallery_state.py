@@ -8,7 +8,7 @@ from engine.contract.image_presets import DiffusionSamplePreset
 from engine.contract.image_record import ImageRecord, Picture
 from engine.contract.image_tools import Told
 from engine.contract.preset import read_draft
-from workbench.state import picture_preset
+from workbench.state import gallery_plan, picture_preset
 from workbench.state.gallery import MOST_IN_A_GRID, Gallery, details
 
 
@@ -125,3 +125,39 @@ def test_a_strangers_picture_gets_one_sentence():
     assert "a1111" in picture_preset.why_not("x.png", Picture(8, 8, None, Told(tool="a1111", prompt="a cat")))
     assert picture_preset.why_not("x.png", Picture(8, 8, None, Told())).count(".") == 2
     assert picture_preset.why_not("x.png", Picture(8, 8, record(), Told())) == ""
+
+
+GRID = {
+    "method": "diffusion_sample",
+    "diffusion_sample": {
+        "count": 2,
+        "grid": [{"vary": "sampler", "values": ["ddim", "ddpm"]}, {"vary": "steps", "values": [5, 10]}],
+    },
+}
+
+
+def test_a_grid_shows_its_cells_before_they_are_drawn_and_fills_them_one_by_one():
+    gallery = Gallery()
+    gallery.expect(gallery_plan.planned(GRID))
+    across = gallery_plan.columns(GRID)
+    assert (gallery.expected, across, gallery.axes()) == (8, "steps", ["sampler", "steps", "index"])
+    empty = gallery.plot([], across)
+    assert empty.columns.values == (5, 10)
+    assert empty.rows == ("ddim\nno. 0", "ddim\nno. 1", "ddpm\nno. 0", "ddpm\nno. 1")
+    assert empty.cells == {}
+
+    drawn = [image(0), image(1)]
+    drawn = [one.model_copy(update={"path": f"images/cell0000-seed0-0000{n}.png"}) for n, one in enumerate(drawn)]
+    gallery.follow(drawn)
+    told = (record(steps=5, label=n + 7, index=n, cell={"sampler": "ddim", "steps": 5}) for n in range(2))
+    gallery.tell({one.path: each for one, each in zip(drawn, told, strict=True)})
+    plot = gallery.plot(drawn, across)
+    assert plot.rows == ("class 7\nddim", "class 8\nddim", "class 7\nddpm", "class 8\nddpm")
+    assert plot.cells == {(0, 0): 0, (1, 0): 1}
+
+
+def test_nothing_is_planned_where_there_is_no_grid_or_models_are_its_axis():
+    by_model = [{"vary": "model", "values": ["a", "b"]}]
+    for section in ({"count": 3}, {"grid": by_model}, {"grid": "what"}):
+        assert gallery_plan.planned({"diffusion_sample": section}) == {}
+    assert gallery_plan.planned({}) == {}

@@ -1,8 +1,9 @@
 """What a run directory holds beside its events, read when somebody looks."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
@@ -13,6 +14,8 @@ from engine.contract.strict_yaml import YamlError, load_yaml
 from workbench.io.background import Background
 from workbench.io.lab_reader import LabReader
 from workbench.io.run_pictures import RunPictures
+from workbench.state import gallery_plan
+from workbench.state.gallery_plan import Settings
 
 #: A hostile or damaged file must not fill the memory.
 LONGEST_LINE = 4 * 1024 * 1024
@@ -32,10 +35,14 @@ class RunFile:
 
 @dataclass(frozen=True)
 class Frozen:
-    """What was fixed at launch. parents: the runs or models it started from."""
+    """What was fixed at launch. parents: the runs or models it started from. planned: the pictures of a grid that it is
+    to draw, by name; across: the setting that is its columns.
+    """
 
     preset: str
     parents: list[str]
+    planned: dict[str, Settings] = field(default_factory=dict)
+    across: str = ""
 
 
 class RunReader(QObject):
@@ -138,15 +145,21 @@ def read_frozen(run: RunDir) -> Frozen:
             text = file.read(LONGEST_PRESET).decode("utf-8", "replace")
     except OSError:
         return Frozen("", [])
-    return Frozen(text, _parents(text) or _noted_parents(run))
+    preset = _loaded(text)
+    parents = _parents(preset) or _noted_parents(run)
+    return Frozen(text, parents, gallery_plan.planned(preset), gallery_plan.columns(preset))
 
 
-def _parents(preset: str) -> list[str]:
+def _loaded(preset: str) -> dict[str, Any]:
     try:
         data, _ = load_yaml(preset)
     except YamlError:
-        return []
-    model = data.get("model") if isinstance(data, dict) else None
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _parents(preset: dict[str, Any]) -> list[str]:
+    model = preset.get("model")
     path = model.get("path") if isinstance(model, dict) else None
     return [path.removeprefix("run:")] if isinstance(path, str) and path.startswith("run:") else []
 

@@ -1,6 +1,6 @@
 """The pictures of a run: which there are, what varies between them, and how they lie in a grid."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -57,6 +57,9 @@ class Gallery:
         self._settings: dict[str, dict[str, Value]] = {}
         self._seen: dict[str, dict[str, Value]] = {}  # by name of a setting: its values by how they are written
         self._told_apart: set[tuple[str, ...]] = set()  # what pictures differ in beside their numbers
+        self._planned: dict[str, dict[str, Value]] = {}  # by name of a file: what it will say, drawn or not
+        self._classes: dict[Value, Value] = {}  # of planned pictures, by number, where the model chooses them
+        self._lacks_classes = False  # some planned pictures are known by their number alone
 
     def follow(self, images: Sequence[Image]) -> list[str]:
         """Take over what the run has drawn by now; returns the paths not heard of before.
@@ -79,7 +82,18 @@ class Gallery:
         for path, record in records.items():
             if record is not None:
                 self._note(path, record)
+        self._look_for_classes()
         return self.varying() != before
+
+    def expect(self, planned: Mapping[str, dict[str, Value]]) -> None:
+        """What will be drawn, by the names of the files, each with what it will say of itself as far as known."""
+        self._planned = dict(planned)
+        self._see_planned()
+
+    @property
+    def expected(self) -> int:
+        """How many pictures there will be; 0 where nobody knows."""
+        return len(self._planned)
 
     def roles(self) -> list[str]:
         """What kinds of pictures there are, in the order in which they came."""
@@ -91,7 +105,7 @@ class Gallery:
 
     def varying(self) -> list[str]:
         """The settings in which pictures differ, in the order a label says them."""
-        needs_numbers = len(self._told_apart) < len(self._settings)
+        needs_numbers = len(self._told_apart) < len(self._settings) or self._lacks_classes
         said = [name for name in SAID if name != "index" or needs_numbers]
         known = [name for name in said if len(self._seen.get(name, ())) > 1]
         return [*known, *(name for name, values in self._seen.items() if name not in SAID and len(values) > 1)]
@@ -123,17 +137,25 @@ class Gallery:
         others = [name for name in self.varying() if name != columns]
         rows: dict[tuple[str, ...], int] = {}
         cells: dict[tuple[int, int], int] = {}
+
+        def row(settings: Mapping[str, Value]) -> int:
+            return rows.setdefault(tuple(worded(name, settings.get(name)) for name in others), len(rows))
+
+        for settings in self._in_plan():
+            row(settings)
         for at, image in enumerate(images):
             settings = self.settings(image)
             if columns in settings:
-                key = tuple(worded(name, settings.get(name)) for name in others)
-                cells[rows.setdefault(key, len(rows)), place[repr(settings[columns])]] = at
+                cells[row(settings), place[repr(settings[columns])]] = at
         return Plot(across, tuple("\n".join(part for part in key if part) for key in rows), cells)
 
     def _note(self, path: str, record: ImageRecord) -> None:
         told: dict[str, Value] = {name: getattr(record, name) for name in SAID}
         told |= {name: value for name, value in record.cell.items() if name not in SAID and name != "class"}
         self._settings[path] = told
+        name = path.rpartition("/")[2].rpartition(".")[0]
+        if record.label is not None and "label" not in self._planned.get(name, {"label": None}):
+            self._classes[record.index] = record.label
         self._told_apart.add(tuple(repr(value) for name, value in told.items() if name != "index"))
         for name, value in told.items():
             self._seen.setdefault(name, {}).setdefault(repr(value), value)
@@ -144,8 +166,27 @@ class Gallery:
             self.records.pop(path, None)
         kept = {path: record for path, record in self.records.items() if record is not None}
         self._settings, self._seen, self._told_apart = {}, {}, set()
+        self._see_planned()
         for path, record in kept.items():
             self._note(path, record)
+
+    def _see_planned(self) -> None:
+        for settings in self._planned.values():
+            for name, value in settings.items():
+                self._seen.setdefault(name, {}).setdefault(repr(value), value)
+        self._look_for_classes()
+
+    def _look_for_classes(self) -> None:
+        """A number's class is known once the first picture of that number is drawn."""
+        unknown = any("label" not in one and one["index"] not in self._classes for one in self._planned.values())
+        self._lacks_classes = unknown and (bool(self._classes) or not self._settings)
+
+    def _in_plan(self) -> Iterator[dict[str, Value]]:
+        """What each planned picture says, or will say, in the order of the plan."""
+        for name, settings in self._planned.items():
+            drawn = self._settings.get(f"images/{name}.png")
+            known = {"label": self._classes[settings["index"]]} if settings["index"] in self._classes else {}
+            yield drawn if drawn is not None else known | settings
 
 
 def _in_order(values: Mapping[str, Value]) -> tuple[Value, ...]:

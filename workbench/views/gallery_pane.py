@@ -14,6 +14,7 @@ from workbench.io.picture_store import PictureStore
 from workbench.io.run_pictures import RunPictures, place_of
 from workbench.state import figures
 from workbench.state.gallery import SAID, Gallery, details
+from workbench.state.gallery_plan import Settings
 from workbench.theme import Theme
 from workbench.views.choices import choice, offer, turn
 from workbench.views.gallery_table import GalleryTable
@@ -46,6 +47,7 @@ class GalleryPane(QWidget):
         self._pictures: RunPictures | None = None
         self._shown: list[Image] = []
         self._paths: dict[str, Path | None] = {}
+        self._across = ""  # the setting that stands across, until a person chooses
         self._keys: Mapping[str, str] = {}
         self.table = GalleryTable(lambda place: self.name(place))
         self.look: PictureLook | None = None
@@ -76,6 +78,7 @@ class GalleryPane(QWidget):
             self.look.deleteLater()
             self.look = None
         self.gallery, self._pictures, self._shown, self._paths = Gallery(), pictures, [], {}
+        self._across = ""
         self.table.show_run(pictures.small)
         pictures.told.connect(self._tell)
         self._show()
@@ -87,6 +90,13 @@ class GalleryPane(QWidget):
             self._pictures.read_records(fresh)
         if len(self.gallery.pictures) != len(self._shown) or fresh:
             self._schedule()
+
+    def expect(self, planned: Mapping[str, Settings], across: str) -> None:
+        """What the run is going to draw, and which setting stands across; empty where there is no grid."""
+        self.gallery.expect(planned)
+        self._across = across
+        self._offer_axes()
+        self._schedule()
 
     def set_theme(self, colours: Theme) -> None:
         self.table.set_theme(colours)
@@ -166,8 +176,18 @@ class GalleryPane(QWidget):
 
     def _tell(self, records: Mapping[str, ImageRecord | None]) -> None:
         if self.gallery.tell(records):
-            offer(self._axis, [IN_ROWS, *(_worded_axis(name) for name in self.gallery.axes())])
+            self._offer_axes()
         self._schedule()
+
+    def _offer_axes(self) -> None:
+        axes = self.gallery.axes()
+        offer(self._axis, [IN_ROWS, *map(_worded_axis, axes)])
+        if self._across in axes:
+            self._axis.setCurrentIndex(axes.index(self._across) + 1)
+
+    def _choose_axis(self) -> None:
+        self._across = ""
+        self._show()
 
     def _show(self) -> None:
         """Take over which pictures there are, in the kind and the order that are chosen."""
@@ -181,13 +201,13 @@ class GalleryPane(QWidget):
         self.table.lines = 2 if len(self.gallery.varying()) > 2 else 1
         has_only_grown = self._shown[: len(before)] == before
         self.table.show_pictures(len(self._shown), self.path, plot, has_only_grown=has_only_grown)
-        self._count.setText(f"{figures.count(len(self._shown))} pictures" if len(self._shown) != 1 else "1 picture")
+        self._count.setText(_counted(len(self._shown), self.gallery.expected))
         if self.table.current is None and self._shown and not self.table.hasFocus():
             self.table.go_to(0)
         if self.is_looking and self.look is not None:
             self.look.follow(self._among())
         else:
-            self._stack.setCurrentWidget(self._rows if self._shown else self._empty)
+            self._stack.setCurrentWidget(self._rows if self._shown or plot is not None else self._empty)
         self._show_caption()
 
     def _show_caption(self) -> None:
@@ -260,7 +280,7 @@ class GalleryPane(QWidget):
         self.table.looked.connect(lambda _: self._show_caption())
         self.table.marked.connect(self._show_caption)
         self._kind.activated.connect(lambda _: self._show())
-        self._axis.activated.connect(lambda _: self._show())
+        self._axis.activated.connect(lambda _: self._choose_axis())
         self._again.clicked.connect(self._draw_again)
         self._closer.clicked.connect(self._look_closer)
 
@@ -275,6 +295,13 @@ class GalleryPane(QWidget):
             self._stack.addWidget(part)
         self.setLayout(column(self._stack, space=0))
         self.setFocusProxy(self.table)
+
+
+def _counted(there: int, expected: int) -> str:
+    """How many pictures there are, of how many there will be."""
+    if expected > there:
+        return f"{figures.count(there)} of {figures.count(expected)} pictures"
+    return f"{figures.count(there)} pictures" if there != 1 else "1 picture"
 
 
 def _worded_axis(name: str) -> str:

@@ -27,6 +27,7 @@ AnyIndex = Any
 SIDE, LINE, FREE = 132, 14, 6
 SMALLEST, LARGEST = 56, 480
 GAP = 4
+NOT_DRAWN = "not drawn yet"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 MARK = 16
 #: What is scrolled past for a shorter time than this is not read.
@@ -91,7 +92,9 @@ class GalleryModel(QAbstractTableModel):
         if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
             return None
         place = self.place(index)
-        return None if place is None else self._label(place)
+        if place is None:
+            return NOT_DRAWN if self.plot is not None else None
+        return self._label(place)
 
     def headerData(self, section: int, side: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         if role != Qt.ItemDataRole.DisplayRole or self.plot is None:

@@ -276,4 +276,5 @@ class RunPage(QWidget):
     def _show_frozen(self, frozen: Frozen) -> None:
         self._parents = frozen.parents
         self.preset.show_frozen(frozen)
+        self.gallery.expect(frozen.planned, frozen.across)
         self._show_words()
