@@ -5,14 +5,16 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPen, QPolygonF
-from PySide6.QtWidgets import QSizePolicy, QWidget
+from PySide6.QtWidgets import QWidget
 
 from workbench import theme
 from workbench.state import figures
 from workbench.state.lab import Bounds, LogLine, bounds_of, decades, steps_between
 from workbench.theme import Theme
+from workbench.views import small_plot
+from workbench.views.small_plot import BOTTOM, LEAST, SIZE, TOP
 
-LEFT, TOP, BOTTOM = 36.0, 6.0, 20.0  # px; the words of the axes stand there
+LEFT = 36.0  # px; the words of the axis stand there
 LEGEND = 158.0  # px at the right
 ROW = 15.0  # px, of the legend
 TEXT_GAP = 34.0  # px that a number below the axis takes
@@ -23,8 +25,7 @@ class LogPlot(QWidget):
 
     def __init__(self, name: str, x_name: str) -> None:
         super().__init__()
-        self.setAccessibleName(name)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        small_plot.set_up(self, name)
         self._x_name = x_name
         self._lines: tuple[LogLine, ...] = ()
         self._colours = theme.LIGHT
@@ -40,22 +41,18 @@ class LogPlot(QWidget):
         self.update()
 
     def sizeHint(self) -> QSize:
-        return QSize(380, 200)
+        return SIZE
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(260, 150)
+        return LEAST
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setFont(theme.font("tick"))
         bounds = bounds_of(self._lines)
-        room = QRectF(LEFT, TOP, max(self.width() - LEFT - LEGEND, 1.0), max(self.height() - TOP - BOTTOM, 1.0))
-        self._paint_axes(painter, room, bounds)
-        for index, line in enumerate(self._lines):
-            self._paint_line(painter, room, bounds, line, index)
-        self._paint_legend(painter)
-        painter.end()
+        with small_plot.painting(self, LEFT, LEGEND) as (painter, room):
+            self._paint_axes(painter, room, bounds)
+            for index, line in enumerate(self._lines):
+                self._paint_line(painter, room, bounds, line, index)
+            self._paint_legend(painter)
 
     def _paint_axes(self, painter: QPainter, room: QRectF, bounds: Bounds) -> None:
         rule, words = self._colours.colour("line"), self._colours.colour("muted")

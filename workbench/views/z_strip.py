@@ -5,14 +5,16 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QSizePolicy, QWidget
+from PySide6.QtWidgets import QWidget
 
 from engine.contract.proof import Z_LIMIT, LawCheck, named_sampler
 from workbench import theme
 from workbench.state import figures
 from workbench.theme import Theme
+from workbench.views import small_plot
+from workbench.views.small_plot import BOTTOM, LEAST, SIZE
 
-NAMES, WORST, BOTTOM, TOP = 118.0, 40.0, 20.0, 6.0  # px
+NAMES, WORST = 118.0, 40.0  # px
 #: Standard errors from the middle to either end; what is further stands at the end.
 REACH = 6.0
 
@@ -22,8 +24,7 @@ class ZStrip(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setAccessibleName("Samples against their sampler's own law")
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        small_plot.set_up(self, "Samples against their sampler's own law")
         self._checks: tuple[LawCheck, ...] = ()
         self._colours = theme.LIGHT
 
@@ -39,21 +40,17 @@ class ZStrip(QWidget):
         self.update()
 
     def sizeHint(self) -> QSize:
-        return QSize(380, 200)
+        return SIZE
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(260, 150)
+        return LEAST
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setFont(theme.font("tick"))
-        room = QRectF(NAMES, TOP, max(self.width() - NAMES - WORST, 1.0), max(self.height() - TOP - BOTTOM, 1.0))
-        self._paint_limits(painter, room)
-        row = room.height() / max(len(self._checks), 1)
-        for index, check in enumerate(self._checks):
-            self._paint_check(painter, room, check, room.top() + row * (index + 0.5))
-        painter.end()
+        with small_plot.painting(self, NAMES, WORST) as (painter, room):
+            self._paint_limits(painter, room)
+            row = room.height() / max(len(self._checks), 1)
+            for index, check in enumerate(self._checks):
+                self._paint_check(painter, room, check, room.top() + row * (index + 0.5))
 
     def _paint_limits(self, painter: QPainter, room: QRectF) -> None:
         inside = QRectF(_x(room, -Z_LIMIT), room.top(), _x(room, Z_LIMIT) - _x(room, -Z_LIMIT), room.height())
