@@ -18,6 +18,8 @@ SHIPPED = APPLICATION / "assets" / "diffusion"
 
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
 FILE_SUFFIXES = frozenset({".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".gguf", ".safetensors", ".bin"})
+#: Folders of a workspace: what the window writes down begins with them, and a run may have been deleted since.
+OWN_FOLDERS = frozenset({"runs", "labels"})
 #: Prefixes of sources that are no files.
 SCHEMES = ("task:", "labels:")
 
@@ -140,7 +142,7 @@ def _find(given: str, where: Places, what: str) -> str | Fault:
     for candidate in candidates:
         if candidate.exists():
             return str(candidate.resolve())
-    if not looks_like_a_path(given):
+    if not looks_like_a_path(given) and Path(given).parts[0] not in OWN_FOLDERS:
         return given
     return _missing(given, candidates, ("model", "path") if what == "model" else ())
 

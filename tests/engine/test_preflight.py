@@ -16,7 +16,7 @@ from engine.contract import run_dir, settings
 from engine.contract.faults import Fault, PresetError
 from engine.contract.preset import TextPreset, load_preset, preset_text
 from engine.data.sources import load_rows
-from engine.starting import estimates, launch, preflight
+from engine.starting import estimates, launch, preflight, resolution
 from engine.starting.resolution import APPLICATION
 
 GOOD_ROWS = [{"prompt": f"{n} + 1 = ", "completion": str(n + 1), "answer": str(n + 1)} for n in range(20)]
@@ -94,6 +94,15 @@ def test_a_reference_that_is_no_model_is_told_as_a_model_is(tmp_path, rows, mode
     [fault] = caught.value.faults
     assert fault.dotted == "model.reference"
     assert words in fault.problem
+
+
+def test_a_run_that_is_gone_is_no_name_for_the_hub(tmp_path, rows):
+    fault = only_fault(tmp_path, train="runs/gone")
+    assert (fault.dotted, fault.given, fault.problem) == ("data.train", "runs/gone", "does not exist")
+    gone = resolution.resolve_named("runs/gone", resolution.places(tmp_path / "a.yaml", tmp_path), ("model", "path"))
+    assert isinstance(gone, Fault)
+    assert gone.problem == "does not exist"
+    assert resolution.resolve_named("org/kept", resolution.places(tmp_path, tmp_path), ("model",)) == "org/kept"
 
 
 def test_a_good_file_has_no_fault_and_its_rows_are_counted(tmp_path, rows):

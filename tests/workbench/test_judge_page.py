@@ -472,12 +472,17 @@ def test_the_end_says_so_and_offers_to_train(qtbot: Any, workspace: Path) -> Non
         sit(qtbot, window, label_dir)
         press(window, Qt.Key.Key_1, Qt.Key.Key_1, Qt.Key.Key_7)
         assert "Every pair is judged" in page(window).sitting.aside.text
+        press(window, Qt.Key.Key_P, Qt.Key.Key_P, Qt.Key.Key_Question, Qt.Key.Key_Question)
+        assert "Every pair is judged" in page(window).sitting.aside.text
         assert not page(window).sitting.prompt.isVisible()
         assert not page(window).sitting.bar.button("1").isEnabled()  # type: ignore[union-attr]
         press(window, Qt.Key.Key_Z)
         assert page(window).sitting.bar.button("1").isEnabled()  # type: ignore[union-attr]
         press(window, Qt.Key.Key_7, Qt.Key.Key_Return)
         qtbot.waitUntil(lambda: page(window).currentWidget() is page(window).quality, timeout=PATIENCE_MS)
+        sit(qtbot, window, label_dir)
+        window.go_back()
+        assert page(window).currentWidget() is page(window).sets
         sit(qtbot, window, label_dir)
         page(window).sitting.aside.training_wanted.emit()
         assert window.page == "presets"

@@ -161,7 +161,7 @@ class SittingView(QWidget):
             self._keep_note()
         elif self._labelling.is_paused:
             self._labelling.toggle_pause()
-        elif self.aside.what and self._labelling.can_judge:
+        elif self.aside.what == "guideline":
             self._show_aside("")
         elif self.ranking.draft.groups:
             self.ranking.restart()
@@ -246,7 +246,7 @@ class SittingView(QWidget):
             self._show_answers(opened, turn)
             self._fit()
         self.ranking.restart()
-        self._show_aside("" if turn is not None else "done")
+        self._show_aside("")
         if turn is None:
             self.aside.take_keyboard(of=self)
         self._show_marks(sitting)
@@ -313,8 +313,9 @@ class SittingView(QWidget):
             shown.set_mark(self.ranking.draft.word(at))
 
     def _show_aside(self, what: What) -> None:
-        """Something in place of the answers, or "" for the answers."""
+        """Something in place of the answers, or "" for the answers; without any, how the set stands."""
         if (opened := self._labelling.opened) is not None:
+            what = "done" if not what and opened.sitting.turn is None else what
             self.aside.show_what(what, opened)
             part = self.aside if what else self.pictures if self._are_pictures else self._texts
             self._stack.setCurrentWidget(part)
