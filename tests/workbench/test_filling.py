@@ -66,7 +66,7 @@ def test_a_set_that_was_stopped_or_failed_says_so_and_one_that_is_whole_says_not
     whole = filled(STARTED, step(10, 18.0, 10, 0), state=Status("finished"))
     assert (in_brief(stopped), in_brief(failed), in_brief(whole)) == (
         "stopped at 3 items, 30%",
-        "failed at 0 items, 0%",
+        "failed",
         "",
     )
     assert in_full(failed) == "p.jsonl has no prompt; 0 items are there"

@@ -102,13 +102,13 @@ def _rate(steps: list[events.Step]) -> float:
 
 
 def in_brief(filling: Filling) -> str:
-    """For a list: `12 items, 30%`, `stopped at 12 items, 30%`; empty once it is whole."""
+    """For a list: `12 items, 30%`, `stopped at 12 items, 30%`, `failed`; empty once it is whole."""
     if filling.is_done:
         return ""
     if filling.status.is_alive:
         return _so_far(filling) or "starting"
     word = "failed" if filling.status.state in ("failed", "crashed") else "stopped"
-    return f"{word} at {_so_far(filling)}" if filling.steps else word
+    return f"{word} at {_so_far(filling)}" if filling.items else word
 
 
 def in_one_line(fillings: Sequence[Filling]) -> str:

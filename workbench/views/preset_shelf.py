@@ -214,9 +214,11 @@ class CardDelegate(QStyledItemDelegate):
             painter.setBrush(self._theme.colour("accent"))
             painter.setPen(Qt.PenStyle.NoPen)
             painter.drawEllipse(name_area.right() - 7, name_area.center().y() - 2, 6, 6)
+            name_area = name_area.adjusted(0, 0, -12, 0)
         painter.setFont(theme.font("body"))
         painter.setPen(self._theme.colour("text"))
-        painter.drawText(name_area, Qt.AlignmentFlag.AlignVCenter, str(index.data()))
+        name = painter.fontMetrics().elidedText(str(index.data()), Qt.TextElideMode.ElideMiddle, name_area.width())
+        painter.drawText(name_area, Qt.AlignmentFlag.AlignVCenter, name)
         if about:
             painter.setFont(theme.font("muted"))
             painter.setPen(self._theme.colour("muted"))
