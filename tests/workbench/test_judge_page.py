@@ -478,6 +478,7 @@ def test_the_end_says_so_and_offers_to_train(qtbot: Any, workspace: Path) -> Non
         assert not page(window).sitting.bar.button("1").isEnabled()  # type: ignore[union-attr]
         press(window, Qt.Key.Key_Z)
         assert page(window).sitting.bar.button("1").isEnabled()  # type: ignore[union-attr]
+        assert QApplication.focusWidget() is page(window).sitting
         press(window, Qt.Key.Key_7, Qt.Key.Key_Return)
         qtbot.waitUntil(lambda: page(window).currentWidget() is page(window).quality, timeout=PATIENCE_MS)
         sit(qtbot, window, label_dir)

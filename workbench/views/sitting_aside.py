@@ -36,6 +36,7 @@ class SittingAside(QFrame):
         self.what: What = ""
         self._opened: Opened | None = None
         self._filling: Filling | None = None
+        self._lent_by: QWidget | None = None
         self._title = label(role="title")
         self._text = label(wrap=True, selectable=True)
         self._file = QPushButton("Open its file")
@@ -55,6 +56,8 @@ class SittingAside(QFrame):
         self.go_on.clicked.connect(self.going_on_wanted)
 
     def show_what(self, what: What, opened: Opened) -> None:
+        if what != "done":
+            self._give_keyboard_back()
         self.what, self._opened = what, opened
         self._guideline = QUrl.fromLocalFile(str(opened.label_dir.guideline))
         is_done = what == "done" and opened.sitting.progress.done > 0
@@ -92,7 +95,15 @@ class SittingAside(QFrame):
         if focus is not None and (focus is of or of.isAncestorOf(focus)):
             for button in (self._quality, self.go_on):
                 if not button.isHidden():
+                    self._lent_by = of
                     button.setFocus()
+
+    def _give_keyboard_back(self) -> None:
+        """Or else it would go to whatever is next, such as Undo, which Enter would then press."""
+        focus = QApplication.focusWidget()
+        if self._lent_by is not None and focus is not None and self.isAncestorOf(focus):
+            self._lent_by.setFocus()
+        self._lent_by = None
 
     @property
     def title(self) -> str:
