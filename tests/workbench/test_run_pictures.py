@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QTabBar
+from PySide6.QtWidgets import QApplication, QPushButton, QTabBar
 
 from engine.contract.trajectory import ABOUT
 from tests.workbench.fake_pictures import STEPS, FakeSampler, digit, drawing, frames, png
@@ -100,7 +100,7 @@ def test_a_training_has_its_curves_beside_the_strips_it_drew(qtbot: Any, window:
 def test_where_there_is_no_room_for_both_the_curves_are_the_first_tab(
     qtbot: Any, window: MainWindow, workspace: Path
 ) -> None:
-    made = FakeEngine(workspace / "runs", "words", stamp="20251009-120000").begin().train(5).finish()
+    made = FakeEngine(workspace / "runs", "words", stamp="20251009-120000").begin().train(10).finish()
     window.session.show(made.run.path)
     qtbot.waitUntil(lambda: page(window).tab == "Curves" and page(window).board.is_drawn, timeout=PATIENCE_MS)
     shown = page(window)
@@ -108,6 +108,11 @@ def test_where_there_is_no_room_for_both_the_curves_are_the_first_tab(
     assert shown.board.height() > 300
     press_alt(window, Qt.Key.Key_1)
     assert (shown.tab, shown.board.isVisible(), shown.completions.isVisible()) == ("Completions", False, True)
+    shown.completions.pin(0)  # a button comes to go back to the newest, no wider than its words
+    chip = shown.completions.controls.findChild(QPushButton)
+    assert chip is not None
+    qtbot.waitUntil(chip.isVisible, timeout=PATIENCE_MS)
+    assert chip.width() == chip.sizeHint().width()
     window.resize(1280, 720)
     qtbot.waitUntil(lambda: shown.board.isVisible() and shown.completions.isVisible(), timeout=PATIENCE_MS)
     assert (shown.has_tab("Curves"), shown.tab) == (False, "Completions")

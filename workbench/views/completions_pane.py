@@ -65,7 +65,7 @@ class CompletionsPane(QWidget):
         self._slider.actionTriggered.connect(lambda _: self.pin(self._slider.sliderPosition()))
         self._where = label(role="muted")
         self.controls = QWidget()
-        self.controls.setLayout(row(self._chip, self._where, self._slider))
+        self.controls.setLayout(row(self._chip, self._where, None, self._slider))
         self._refresh = QTimer(self, singleShot=True, interval=REFRESH_MS)
         self._refresh.timeout.connect(self._ask)
         self._show_emptiness("Completions appear here once the run writes some.")
