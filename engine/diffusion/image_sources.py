@@ -13,6 +13,8 @@ from engine.contract.image_settings import ImageSource
 from engine.diffusion.caption_files import METADATA, CaptionFileError, captions_of
 from engine.diffusion.image_files import SUFFIXES, UnusableImageError, read_image
 
+#: What stands for the name of an image's class in a caption that is made of it.
+CLASS = "{class}"
 #: Bytes that the images of a source may take in memory.
 LARGEST_SET = 8 * 1024**3
 
@@ -70,12 +72,15 @@ def _class_names(source: ImageSource, read: Read) -> tuple[str, ...]:
 
 
 def _captions(source: ImageSource, read: Read) -> tuple[str, ...]:
-    """Each image's own; else what `caption` makes of the name of its class."""
+    """Each image's own; else what `caption` makes of the name of its class. Raises ImageDataError if there are none."""
     if source.caption is None:
         return read.captions
-    made = {label: source.caption.replace("{class}", name) for label, name in enumerate(read.names)}
-    if "{class}" not in source.caption:
+    made = {label: source.caption.replace(CLASS, name) for label, name in enumerate(read.names)}
+    if CLASS not in source.caption:
         made[-1] = source.caption
+    elif not made:
+        problem = f"data: caption is {source.caption!r}, and {source.path} does not say what its classes are called"
+        raise ImageDataError(f"{problem}\nname them in class_names, in order; or take {CLASS} out")
     return tuple(own or made.get(label, "") for own, label in zip(read.captions, read.labels.tolist(), strict=True))
 
 

@@ -153,6 +153,10 @@ def test_captions_of_tables_and_arrays_are_a_column_of_them(tmp_path: Path) -> N
         captions(tmp_path / "rows.parquet")
     np.savez(tmp_path / "some.npz", images=np.zeros((2, 8, 8), np.uint8), text=np.array(["black", "night"]))
     assert captions(tmp_path / "some.npz") == ("black", "night")
+    with pytest.raises(
+        ImageDataError, match=r"some\.npz does not say what its classes are called\nname them in class_n"
+    ):
+        captions(tmp_path / "some.npz", caption="a {class}")
 
 
 def test_arrays_of_another_shape_are_refused(tmp_path: Path) -> None:
