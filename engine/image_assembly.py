@@ -89,12 +89,12 @@ def assemble(
     device, entry = accelerator.device, IMAGE_METHODS[preset.method]
     if device.type == "cpu":
         _set_threads(run, training_of(preset) or settings.Training(), reporter)
-    model = None
+    model, network, optimizer = None, nn.Module(), None
     if entry.open is not None:
         reporter.phase("loading the model")
         model = entry.open(model_of(preset), device=device, seed=preset.seed)
+        network = model.network
         control.breathe()
-    network, optimizer = nn.Module() if model is None else model.network, None
     wish: settings.Optimizer | None = getattr(preset, "optimizer", None)
     if wish is not None and model is not None:
         optimizer = torch.optim.AdamW(groups_of(wish, network), lr=wish.learning_rate, fused=True)

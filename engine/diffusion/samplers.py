@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Generator, Tensor
 
-from engine.contract.sampler_names import OWN, SAMPLERS
+from engine.contract.sampler_names import SAMPLERS
 from engine.diffusion.continuous_samplers import ode_euler, ode_heun, ode_rk4, sde_euler
 from engine.diffusion.discrete_samplers import ddim, ddpm
 from engine.diffusion.library_samplers import library_moments
@@ -18,7 +18,15 @@ from engine.diffusion.stepping import Draw, Moment, Predict
 
 __all__ = ["Draw", "Moment", "Predict", "moments", "sample"]
 
-_OWN = dict(zip(OWN, (ddim, ddpm, ode_euler, ode_heun, ode_rk4, sde_euler), strict=True))
+#: Those of OWN, by name.
+_OWN = {
+    "ddim": ddim,
+    "ddpm": ddpm,
+    "ode_euler": ode_euler,
+    "ode_heun": ode_heun,
+    "ode_rk4": ode_rk4,
+    "sde_euler": sde_euler,
+}
 
 
 def sample(
