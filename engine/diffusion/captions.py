@@ -21,7 +21,11 @@ def look_at_captions(bench: ImageBench[ImageModel], images: Images) -> None:
     if missing := len(images) - len(some):
         what = f"images without a caption, which teach what is drawn unasked: {missing:,} of {len(images):,}"
         bench.findings.append(Finding(level="warning", what=what, advice="caption them, or leave them out"))
-    if cut := sum(worded.is_cut(caption) for caption in different):
+    cut = 0
+    for caption in different:
+        bench.breathe()  # there may be a million
+        cut += worded.is_cut(caption)
+    if cut:
         longest = worded.tokenizer.model_max_length
         what = f"captions of more than {longest} tokens, whose rest is not read: {cut:,}"
         bench.findings.append(Finding(level="warning", what=what, advice="raise model.scratch.text.length"))
