@@ -186,6 +186,15 @@ def test_escape_goes_back_from_help_to_where_one_was(window: MainWindow) -> None
     assert window.page == "runs"
 
 
+def test_tab_leads_from_the_list_of_runs_to_what_is_asked_of_one(window: MainWindow) -> None:
+    window.runs.list.view.setFocus()
+    passed: list[str] = []
+    for _ in range(4):
+        QTest.keyClick(_focused(window), Qt.Key.Key_Tab)
+        passed.append(str(_focused(window).property("text")))
+    assert passed == ["New run from a preset", "Judge…", "Save now", "Pause"]
+
+
 def test_another_run_is_one_key_away(qtbot: Any, window: MainWindow) -> None:
     press(window, Qt.Key.Key_Down, Qt.KeyboardModifier.AltModifier)
     qtbot.waitUntil(lambda: window.run_path is not None and window.run_path.name.endswith("tour-sft"))

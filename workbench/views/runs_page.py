@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QFocusEvent
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QWidget
 
 from workbench import theme
@@ -56,9 +57,12 @@ class RunsPage(QStackedWidget):
         page = self.split if len(index) else self.first_time
         if self.currentWidget() is not page:
             self.setCurrentWidget(page)
-            self.setFocusProxy(self.list.view if page is self.split else self.first_time)
             if self.isVisible():
                 self.setFocus()
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Hand the keyboard on. A focus proxy would do so too, but would turn Tab back before it gets to the run."""
+        (self.list.view if self.currentWidget() is self.split else self.first_time).setFocus()
 
     def build_run_page(self) -> "RunPage":
         """Make the page of one run, once. Charts take half a second to import, so the window is painted first."""
