@@ -71,10 +71,10 @@ def best_of_n(preset: BestOfNPreset, bench: Bench) -> Method:
 
     def loss(batch: KeptBatch) -> tuple[Tensor, Values]:
         scores = bench.scorer(batch.rows, line=batch.line)
-        count = float(len(scores.logps)) if math.isfinite(batch.normaliser) else 0.0
+        counts = float(math.isfinite(batch.normaliser))  # an answer that stands in is not learned, nor told of
         values: Values = {
-            "entropy": Mean(scores.entropy.sum(), count),
-            "mean_token_accuracy": Mean(scores.is_top.float().sum(), count),
+            "entropy": Mean(counts * scores.entropy.sum(), counts * len(scores.logps)),
+            "mean_token_accuracy": Mean(counts * scores.is_top.float().sum(), counts * len(scores.logps)),
         }
         return sft_loss(scores.logps, normaliser=batch.normaliser).share, values
 

@@ -226,3 +226,40 @@ def test_two_processes_give_the_ppo_curve_of_one_with_minibatches_of_the_whole_s
     for name in [*same, "policy/approxkl_avg", "policy/entropy_avg", "num_tokens", "completions/mean_length"]:
         assert running.values_of(two, name) == pytest.approx(running.values_of(one, name), rel=1e-3, abs=1e-5), name
     assert [a.token_ids for a in running.answers_of(two)] == [a.token_ids for a in running.answers_of(one)]
+
+
+@pytest.mark.parametrize(
+    ("method", "sections", "same"),
+    [
+        # The elite is of all answers, so one process may keep three of them and the other one; or none.
+        (
+            "best_of_n",
+            {"best_of_n": {"keep": "elite", "elite": 0.25, "minibatches": 2}},
+            ["loss", "kept/share", "kept/reward", "kept/least_reward", "mean_token_accuracy"],
+        ),
+        # Some prompts give a tie, and so no pair.
+        (
+            "online_dpo",
+            {"online_dpo": {"beta": 0.5}},
+            ["loss", "objective/scores", "pairs/ties", "rewards/margins", "rewards/accuracies"],
+        ),
+        ("distill", {}, ["loss", "teacher/kl", "teacher/agreement"]),
+    ],
+    ids=["best_of_n", "online_dpo", "distill"],
+)
+def test_two_processes_learn_what_one_does_from_its_own_answers(
+    tmp_path: Path, method: str, sections: dict[str, Any], same: list[str]
+) -> None:
+    make = {"best_of_n": running.best_of_n, "online_dpo": running.online_dpo, "distill": running.distill}[method]
+    given = uneven(tmp_path, training={"micro_batch_size": 3, "steps": 2, "checkpoint_every": 0, "eval_every": 2})
+    if method == "distill":
+        sections = running.on_disk(method, tmp_path)
+    preset = make(**given, **sections)
+    one, two = running.done(tmp_path / "one", preset), with_two(tmp_path, preset)
+    assert_same_curve(two, one, [*same, "grad_norm", "entropy", "completions/mean_length", "num_tokens"])
+    measured = [running.of_kind(run, events.Evaluation)[-1].values for run in (two, one)]
+    assert measured[0] == pytest.approx(measured[1], rel=1e-4, abs=1e-5)
+    running.assert_close_weights(two.final, one.final, relative=1e-3)
+    answers = [[a.token_ids for a in running.answers_of(run) if a.step == 2] for run in (two, one)]
+    assert answers[0] == answers[1][: len(answers[0])]
+    assert answers[0]
