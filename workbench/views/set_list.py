@@ -56,6 +56,8 @@ class SetList(QStackedWidget):
         self._wanted: LabelDir | None = None
         self._colours = theme.LIGHT
         self.table = PlainTable("Labelling sets", COLUMNS)
+        # What tells two sets of one run apart stands at the end of their names.
+        self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.labeller = QLineEdit()
         self.labeller.setMaximumWidth(160)
         self.labeller.setAccessibleName("You judge as")
