@@ -138,6 +138,19 @@ def test_the_tabs_close_up_whichever_run_comes_after_another(qtbot: Any, window:
     assert all(left.right() + 1 == right.left() for left, right in pairwise(seen))
 
 
+def test_tab_leads_through_what_can_be_done_with_pictures_to_them(qtbot: Any, window: MainWindow) -> None:
+    pane = pictures(qtbot, window)
+    assert pane.table.hasFocus()
+    bar = page(window).findChild(QTabBar)
+    assert bar is not None
+    bar.setFocus()
+    passed = []
+    for _ in range(4):
+        press(Qt.Key.Key_Tab)
+        passed.append(type(QApplication.focusWidget()).__name__)
+    assert passed == ["QComboBox", "QPushButton", "QPushButton", "GalleryTable"]
+
+
 def test_a_run_of_texts_has_curves_above_and_no_pictures(qtbot: Any, window: MainWindow, workspace: Path) -> None:
     engine = FakeEngine(workspace / "runs", "words", stamp="20251009-120000").begin().train(5).finish()
     window.resize(1280, 720)

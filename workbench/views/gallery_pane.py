@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QGuiApplication, QShowEvent
+from PySide6.QtGui import QFocusEvent, QGuiApplication, QShowEvent
 from PySide6.QtWidgets import QPushButton, QStackedWidget, QWidget
 
 from engine.contract.events import Image
@@ -104,6 +104,10 @@ class GalleryPane(QWidget):
     def close_down(self) -> None:
         self._refresh.stop()
         self.table.close_down()
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Hand the keyboard on; after a focus proxy Tab would leave out all that is beside it."""
+        self.table.setFocus()
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
@@ -294,7 +298,6 @@ class GalleryPane(QWidget):
         for part in (self._empty, self._rows):
             self._stack.addWidget(part)
         self.setLayout(column(self._stack, space=0))
-        self.setFocusProxy(self.table)
 
 
 def _counted(there: int, expected: int) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QHideEvent, QShowEvent
+from PySide6.QtGui import QFocusEvent, QHideEvent, QShowEvent
 from PySide6.QtWidgets import QPushButton, QSizePolicy, QWidget
 
 from workbench import theme
@@ -152,6 +152,10 @@ class TrajectoryPane(QWidget):
     def close_down(self) -> None:
         self._film.stop()
         self._lister.stop()
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Hand the keyboard on; after a focus proxy Tab would leave out all that is beside it."""
+        self.scrubber.setFocus()
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
@@ -380,7 +384,6 @@ class TrajectoryPane(QWidget):
         self.lanes[1].hide()
         self._full.hide()
         self.setLayout(column(self._empty, self._full, space=0))
-        self.setFocusProxy(self.scrubber)
 
 
 def _norms_of(shown: Shown | None) -> tuple[str, str]:
