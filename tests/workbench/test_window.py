@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QCoreApplication, QEvent, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QComboBox, QPlainTextEdit, QWidget
+from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QPlainTextEdit, QWidget
 
 from engine.contract import events
 from engine.contract.faults import Fault
@@ -386,7 +386,17 @@ def test_the_wheel_passes_over_a_box_without_changing_it(qtbot: Any) -> None:
         False,
     )
     QTest.qWait(1)
-    from PySide6.QtWidgets import QApplication
-
     QApplication.sendEvent(box, turn)
     assert box.currentIndex() == 0
+
+
+def test_a_closed_window_leaves_no_part_of_a_page_behind(qtbot: Any, workspace: Path, engine: FakeEngine) -> None:
+    """What has no parent is deleted by nobody, and styled at each change of theme."""
+    before = set(QApplication.topLevelWidgets())
+    with opened(qtbot, workspace) as window:
+        window.show_page("presets")
+        assert window.presets is not None
+        window.presets.open_text("method: grpo\nrewards: [{kind: verifier}]\n", "sums")
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    left = set(QApplication.topLevelWidgets()) - before
+    assert [widget for widget in left if type(widget) in (QWidget, QLabel)] == []

@@ -159,6 +159,7 @@ class SettingRow(QWidget):
         layout.addWidget(self._dot, 0, 0, top)
         if self.setting.kind == "items":
             # Its section's heading says its name already; the rows need the room.
+            self._name.setParent(self)  # the caption of nothing, as the items name themselves
             self._name.hide()
             layout.addWidget(self._help, 0, 1, 1, 3)
             layout.addWidget(self.entry_widget(), 1, 1, 1, 3)

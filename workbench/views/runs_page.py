@@ -32,11 +32,10 @@ class RunsPage(QStackedWidget):
         super().__init__()
         self.list = RunList()
         self.run: RunPage | None = None
-        self._room = QWidget()
         self.first_time = FirstTime()
         self.split = QSplitter(Qt.Orientation.Horizontal)
         self.split.addWidget(self.list)
-        self.split.addWidget(self._room)
+        self.split.addWidget(QWidget())  # room for the page of a run
         self.split.setStretchFactor(1, 1)
         self.split.setSizes([276, 1000])
         self.split.setChildrenCollapsible(False)
@@ -71,7 +70,9 @@ class RunsPage(QStackedWidget):
 
             self.run = RunPage()
             sizes = self.split.sizes()
-            self.split.replaceWidget(1, self.run)
+            replaced = self.split.replaceWidget(1, self.run)
+            if replaced is not None:  # nobody else would delete it
+                replaced.deleteLater()
             self.split.setStretchFactor(1, 1)
             self.split.setSizes(sizes)
             self.run_page_built.emit(self.run)
