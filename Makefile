@@ -29,7 +29,7 @@ lint:
 	@.ci/setup test
 	.venv/bin/python -m ruff check
 	.venv/bin/python -m ruff format --check
-	.venv/bin/python -m mypy
+	.venv/bin/python -m mypy -n $(WORKERS)
 	.venv/bin/lint-imports
 
 clean:
