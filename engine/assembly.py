@@ -21,6 +21,7 @@ from engine.control import CommandFile
 from engine.data.chat import ChatEncoder
 from engine.data.sources import Table, load_rows, load_split
 from engine.distilling import StudentScorer
+from engine.flops import Meter
 from engine.logprobs import Rows, TokenScorer
 from engine.loop import Control, Method, Progress
 from engine.methods import METHODS, NEEDS_REFERENCE
@@ -77,6 +78,11 @@ class Parts:
             shutil.rmtree(staging, ignore_errors=True)
             self.bench.critic.save(staging, whole=True)
             checkpoint.put_in_place(staging, self.run.path / CRITIC)
+
+    @property
+    def meter(self) -> Meter:
+        """What tells how much arithmetic a step takes."""
+        return self.bench.meter
 
     @property
     def _keeper(self) -> Keeper:
@@ -149,6 +155,7 @@ def assemble(run: RunDir, preset: TextPreset, accelerator: Accelerator, reporter
         _measure_threads(preset, bare, reporter)
     optimizer = optimizer_of(preset, policy.model, critic)
     scorer, optimizer = accelerator.prepare(bare, optimizer)
+    meter = meter_of(policy, critic)
     reporter.phase("reading the data")
     table, held_out = _tables(preset, reporter, control)
     bench = Bench(
@@ -157,7 +164,7 @@ def assemble(run: RunDir, preset: TextPreset, accelerator: Accelerator, reporter
         bare_scorer=bare,
         critic=critic,
         reference_scorer=None if policy.reference is None else TokenScorer(policy.reference),
-        rollout=LocalRollout(policy, accelerator.autocast, control.breathe),
+        rollout=LocalRollout(policy, accelerator.autocast, control.breathe, meter),
         accelerator=accelerator,
         encoder=ChatEncoder(policy.tokenizer, system_prompt=preset.data.system_prompt),
         train=table,
@@ -165,8 +172,18 @@ def assemble(run: RunDir, preset: TextPreset, accelerator: Accelerator, reporter
         reporter=reporter,
         breathe=control.breathe,
         folder=run.path,
+        meter=meter,
     )
     return Parts(run, preset, bench, METHODS[preset.method](preset, bench), optimizer, torch.get_num_threads())
+
+
+def meter_of(policy: Policy, critic: nn.Module | None) -> Meter:
+    """What counts the arithmetic of the policy and of what stands beside it; rewards and teachers join it later."""
+    meter = Meter()
+    beside = critic.model if isinstance(critic, OwnCritic) else None
+    for model in filter(None, (policy.model, policy.reference, beside)):
+        meter.watch(model)
+    return meter
 
 
 def _tables(preset: TextPreset, reporter: Reporter, control: Control) -> tuple[Table, Table | None]:

@@ -43,6 +43,11 @@ class ImageParts:
         """What learns, as accelerate wrapped it."""
         return self.bench.network
 
+    @property
+    def meter(self) -> None:
+        """Weights and tokens tell nothing of convolutions, so the arithmetic of images is not counted."""
+        return
+
     def save(self, progress: Progress, reporter: Reporter) -> None:
         """Write a checkpoint; a full disk costs the checkpoint, not the run."""
         model = self.bench.model

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from engine.contract import events, settings
 from engine.data.chat import Example
 from engine.early_stopping import NOTHING_YET, Best, is_enough, judged
+from engine.flops import Meter
 from engine.reporting import Reporter
 from engine.tally import Mean, Tally, Values
 
@@ -123,11 +124,12 @@ def train(
     on_nan: OnNan = "stop",
     early_stopping: settings.EarlyStopping | None = None,
     eval_before: bool = False,
+    meter: Meter | None = None,
 ) -> bool:
     """Run the steps after `progress` up to `steps`, or until no better is measured. Returns False if asked to stop.
 
     eval_before: measure before the first step, too: what every later measure is compared with. Early stopping does not
-    wait from there, as it would have no weights to go back to.
+    wait from there, as it would have no weights to go back to. meter: what a step's arithmetic is read from.
     Raises StopNow when told to leave within a step, Diverged when loss or gradient is not finite and on_nan is stop.
     """
     was_finite = True
@@ -139,7 +141,7 @@ def train(
         started = time.perf_counter()
         rate = learning_rate(step, steps, settings)
         _set_learning_rate(optimizer, step, rate)
-        values = _one_step(method, step, scorer, optimizer, accelerator, settings, progress, control, on_nan)
+        values = _one_step(method, step, scorer, optimizer, accelerator, settings, progress, control, on_nan, meter)
         progress.step = step
         seconds = time.perf_counter() - started
         values |= {"learning_rate": rate, "step_time": seconds}
@@ -178,7 +180,9 @@ def _one_step(
     progress: Progress,
     control: Control,
     on_nan: OnNan,
+    meter: Meter | None,
 ) -> dict[str, float]:
+    spent = 0.0 if meter is None else meter.spent
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     tally, tokens, learning = Tally(), 0, 0.0
     for update in method.batches(step):
@@ -209,6 +213,8 @@ def _one_step(
         optimizer.zero_grad(set_to_none=True)
         learning += time.perf_counter() - started
     tally.add({"step_tokens": Mean(tokens, 1 / accelerator.num_processes), "timing/train": Mean(learning, 1)})
+    if meter is not None:
+        tally.add({"step_flops": Mean(meter.spent - spent, 1 / accelerator.num_processes)})
     means = tally.means(accelerator)
     progress.tokens += round(means["step_tokens"])
     left_out = {"skipped_updates": float(progress.skipped)} if on_nan == "skip" else {}

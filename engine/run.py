@@ -115,6 +115,7 @@ def _learn(stage: Stage, found: Path | None) -> bool:
         on_nan=preset.training.on_nan,
         early_stopping=preset.training.early_stopping,
         eval_before=preset.training.eval_every > 0 and preset.training.eval_before and not _has(run, "evaluation"),
+        meter=parts.meter,
     )
     if finished:
         reporter.phase("saving the model")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FINISHED = 0
 #: What compute can be counted in, and the value of a step that tells it.
-COMPUTE = {"tokens": "num_tokens", "seconds": "step_time"}
+COMPUTE = {"tokens": "num_tokens", "seconds": "step_time", "flops": "step_flops"}
 #: Of the compute, left out: it tells of the warm-up, not of the curve.
 EARLY = 0.1
 

@@ -8,6 +8,7 @@ from engine.contract.metric import Direction, Metric
 
 SCHULMAN_KL = "Schulman 2020, Approximating KL Divergence, k3"
 SCHULMAN_PPO = "Schulman et al. 2017, arXiv:1707.06347"
+KAPLAN = "Kaplan et al. 2020, arXiv:2001.08361, sec. 2.1"
 ZIEGLER = "Ziegler et al. 2019, arXiv:1909.08593"
 GRPO = "Shao et al. 2024, arXiv:2402.03300"
 DAPO = "Yu et al. 2025, arXiv:2503.14476"
@@ -31,6 +32,12 @@ CATALOGUE: dict[str, Metric] = {
     "learning_rate": Metric("Learning rate", "", "none", "size of this step of AdamW"),
     "entropy": Metric("Entropy", "nats", "none", "mean uncertainty over the next token; near 0 the model has settled"),
     "num_tokens": Metric("Tokens seen", "tokens", "none", "tokens read so far, prompts included", is_count=True),
+    "step_flops": Metric(
+        *("Arithmetic a step", "FLOP", "none"),
+        "estimate over all models: 2 for each weight and token read or written, 4 more where it is learned from",
+        KAPLAN,
+        is_count=True,
+    ),
     "mean_token_accuracy": Metric("Token accuracy", "", "up", "share of target tokens that were the likeliest"),
     "reward": Metric("Reward", "", "up", "mean weighted reward of the sampled answers"),
     "reward_std": Metric("Spread of rewards", "", "none", "mean standard deviation of rewards within a prompt", GRPO),

@@ -32,6 +32,8 @@ def curve_of_run(run: RunDir, *, metric: str, compute: str, early: float, start:
     if not points:
         remedy = "set data.eval and training.eval_every"
         raise ScalingError(f"{run.path.name} has no measurements of {metric}; {remedy}, or name another with --metric")
+    if all(point.compute <= 0 < point.step for point in points if point.step):
+        raise ScalingError(f"{run.path.name} does not tell {compute} of its steps; count compute in another unit")
     before = [point for point in points if point.compute <= 0]
     kept = [point for point in points if point.compute > early * points[-1].compute]
     error = _errors(kept)

@@ -1,7 +1,7 @@
 """What every method works with, laid out once by `run.py`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +13,7 @@ from engine.contract import online_settings
 from engine.data.batching import share_of
 from engine.data.chat import ChatEncoder
 from engine.data.sources import Table
+from engine.flops import Meter
 from engine.logprobs import TokenScorer
 from engine.models import Policy
 from engine.reporting import Reporter
@@ -31,6 +32,7 @@ class Bench:
     The scorer is a TokenScorer, of a reward model a RewardScorer, and beside a critic, as PPO has one, an ActorCritic.
 
     breathe: to be called within long work; it keeps the run's heartbeat and raises StopNow. folder: the run's own.
+    meter: counts the arithmetic of every model that it watches.
     """
 
     policy: Policy
@@ -46,6 +48,7 @@ class Bench:
     breathe: Callable[[], None]
     folder: Path
     critic: Critic | None = None
+    meter: Meter = field(default_factory=Meter)
 
     def share(self, items: Sequence[Item]) -> list[Item]:
         """This process's part of a batch."""
@@ -56,7 +59,8 @@ class Bench:
         """What scores answers of this policy. Raises RewardError if a part cannot be made."""
         tasks = self.train.tasks | (self.held_out.tasks if self.held_out else {})
         notice = partial(self.reporter.notice, "warning")
-        return RewardSum(parts, Surroundings(tasks, self.encoder, self.accelerator.device, self.breathe, notice))
+        around = Surroundings(tasks, self.encoder, self.accelerator.device, self.breathe, notice, self.meter)
+        return RewardSum(parts, around)
 
     def shortened(self, prompt: list[int], *, answer: int, longest: int) -> list[int]:
         """The end of a prompt that leaves room for `answer` tokens in `longest` and in what the model can read.

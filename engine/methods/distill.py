@@ -74,7 +74,11 @@ def distill(preset: DistillPreset, bench: Bench) -> Method:
     teacher = teacher_of(preset, bench)
     longest = min(preset.data.max_length, *(each.context or preset.data.max_length for each in (bench.policy, teacher)))
     prompts = Prompts(bench, answer=preset.rollout.max_new_tokens, longest=longest)
-    school = School(preset, bench, teacher, TokenScorer(teacher.model), prompts, longest)
+    student: Any = bench.bare_scorer
+    scorer = TokenScorer(teacher.model)
+    # Asked now, as it takes trying out: that is no part of a step.
+    in_lines = student.student.reads_lines() and scorer.reads_lines()
+    school = School(preset, bench, teacher, scorer, prompts, longest, in_lines)
 
     def batches(step: int) -> Iterator[Update]:
         timer = Timer()
@@ -114,6 +118,7 @@ def teacher_of(preset: DistillPreset, bench: Bench) -> Policy:
             f"distill.teacher: {path} reads other tokens than {preset.model.path}, so what it says of the next one "
             "cannot be compared; use a larger model of the same family"
         )
+    bench.meter.watch(teacher.model)
     return teacher
 
 
@@ -121,7 +126,7 @@ def teacher_of(preset: DistillPreset, bench: Bench) -> Policy:
 class School:
     """Who learns from whom: makes the answers of a step, and asks the teacher about them.
 
-    scorer: the teacher's. longest: tokens that both can read, prompt and answer.
+    scorer: the teacher's. longest: tokens that both can read, prompt and answer. in_lines: whether both read lines.
     """
 
     preset: DistillPreset
@@ -130,6 +135,7 @@ class School:
     scorer: TokenScorer
     prompts: Prompts
     longest: int
+    in_lines: bool
 
     def lessons(self, chosen: Sequence[int], step: int, timer: Timer) -> tuple[list[Lesson], list[Sampled]]:
         """The answers to this process's part of the rows, and those of them that the student wrote now.
@@ -145,7 +151,7 @@ class School:
         with timer.phase("rollout"):
             written = self._write(bench.rollout, places[True], step)
         if own.others == "teacher":
-            rollout = LocalRollout(self.teacher, bench.accelerator.autocast, bench.breathe)
+            rollout = LocalRollout(self.teacher, bench.accelerator.autocast, bench.breathe, bench.meter)
             with timer.phase("teacher"):
                 others = [lesson_of(s) for s in self._write(rollout, places[False], step)]
         else:
@@ -192,9 +198,7 @@ class School:
     @torch.no_grad()
     def _batch(self, part: Sequence[Lesson], normaliser: float) -> LessonBatch:
         self.bench.breathe()
-        student: Any = self.bench.bare_scorer
-        in_lines = student.student.reads_lines() and self.scorer.reads_lines()
-        laid_out = Layout(self.bench, len(part), in_lines)
+        laid_out = Layout(self.bench, len(part), self.in_lines)
         rows, line = laid_out.laid_out([lesson.example for lesson in part], [lesson.prompt for lesson in part])
         with self.bench.accelerator.autocast():
             heard = self.scorer.states(rows, line)

@@ -22,6 +22,7 @@ def judged(part: online_settings.Judged, around: Surroundings) -> Part:
     """Raises ModelError if the path names no language model, RewardError if the constitution cannot be read."""
     model = settings.Model(path=part.path)
     policy = open_for_use(model, device=around.device, dtype=choose_dtype("auto", around.device))
+    around.meter.watch(policy.model)
     judge = Judge(policy, part.question, _constitution(part.constitution))
 
     def score(answers: Sequence[Answered]) -> list[Score]:

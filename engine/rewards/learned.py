@@ -26,6 +26,7 @@ def learned(part: online_settings.LearnedReward, around: Surroundings) -> Part:
     """Raises ModelError if the path names no reward model."""
     model = settings.Model(path=part.path)
     trained = open_reward_model(model, device=around.device, dtype=choose_dtype("auto", around.device))
+    around.meter.watch(trained.model)
     mean, std = stored_spread(part.path) if part.normalize else (0.0, 1.0)
     read, scorer = Reading(trained, around.encoder), RewardScorer(trained.model)
     remedy = "train it again with a lower learning rate, or use another"

@@ -9,6 +9,7 @@ import torch
 from engine.data.chat import ChatEncoder
 from engine.data.sources import Row
 from engine.data.tasks import Task
+from engine.flops import Meter
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Surroundings:
     """What a part may need besides the answers.
 
     tasks: those that made the rows, by source. encoder: how the policy's prompts are written; None where no policy is.
-    breathe: to be called within long work. notice(what, advice): tells whoever watches.
+    breathe: to be called within long work. notice(what, advice): tells whoever watches. meter: watches the models that
+    score.
     """
 
     tasks: Mapping[str, Task] = field(default_factory=dict)
@@ -55,3 +57,4 @@ class Surroundings:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     breathe: Callable[[], None] = lambda: None
     notice: Callable[[str, str], None] = lambda what, advice: None
+    meter: Meter = field(default_factory=Meter)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from engine.contract.online_settings import Rollout as RolloutSettings
+from engine.flops import Meter
 from engine.logprobs import Head
 from engine.models import Policy
 from engine.modes import eval_mode
@@ -27,11 +28,13 @@ _HEADS: WeakKeyDictionary[nn.Module, Head | None] = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class LocalRollout:
-    """A Rollout. autocast: the number format the trainer computes in. breathe: called once a token."""
+    """A Rollout. autocast: the number format the trainer computes in. breathe: called once a token. meter: watches the
+    policy, and is told what was read and written, as fast readers go past the model's own forward."""
 
     policy: Policy
     autocast: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
     breathe: Callable[[], None] = lambda: None
+    meter: Meter | None = None
 
     def answers(
         self,
@@ -42,8 +45,12 @@ class LocalRollout:
         greedy: bool = False,
     ) -> list[list[Answer]]:
         """Sampled with dropout off; see `Rollout`."""
-        with self.autocast():
-            return sample_answers(self.policy, prompts, seeds, how, greedy=greedy, breathe=self.breathe)
+        with self.autocast(), contextlib.nullcontext() if self.meter is None else self.meter.told():
+            answers = sample_answers(self.policy, prompts, seeds, how, greedy=greedy, breathe=self.breathe)
+        if self.meter is not None:
+            written = sum(len(answer.ids) for group in answers for answer in group)
+            self.meter.add(self.policy.model, sum(map(len, prompts)) + written)
+        return answers
 
 
 @torch.no_grad()

@@ -34,9 +34,11 @@ from tests.tiny import tiny_model
 FINISHED, FAILED, STOPPED = 0, 1, 3
 KILLED = -signal.SIGKILL
 
-#: Values that tell how fast it went; all others are the same whenever the same run is run again.
+#: Values that tell how fast it went and how much work it was, which padding and a cache change; all others are the same
+#: however the same run is computed.
 TIMINGS = {
     "step_time",
+    "step_flops",
     "tokens_per_second",
     *(f"timing/{what}" for what in ("rollout", "reward", "reference", "teacher", "train")),
 }
