@@ -11,8 +11,10 @@ from engine import __main__ as command_line
 from engine.command_line.vote import CONSTITUTION
 from engine.contract.labels import Candidate, Item, LabelSet
 from engine.contract.labels_log import JudgementLog, create_set, read_ledger, read_set
+from engine.contract.preset import load_text_preset
 from engine.data.chat import ChatEncoder
 from engine.judging import Judge, Odds, asked, manner_of
+from engine.labelling.frozen import LabelsError, learned
 from engine.labelling.voting import as_judgement, votes
 from tests.tiny import CHATML, tiny_policy
 
@@ -109,3 +111,25 @@ def test_vote_adds_a_labeller_once_while_somebody_judges_and_not_beside_another_
     assert "is empty" in capsys.readouterr().err
     assert labels.judgements.read_bytes() == b""
     judging.close()
+
+
+def test_the_preset_of_ai_feedback_learns_what_the_judge_of_its_commands_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands that stand in it, with a judge that cannot tell, and one that likes "No" wherever it stands."""
+    policy: Any = tiny_policy()
+    policy.tokenizer.chat_template = CHATML
+    policy.model.save_pretrained(tmp_path / "model")
+    policy.tokenizer.save_pretrained(tmp_path / "model")
+    preset = load_text_preset(Path(__file__).parents[2] / "presets" / "dpo_rlaif_smollm2.yaml")
+    [source] = preset.data.train
+    create_set(tmp_path / "labels" / "demo", LabelSet(name="demo"), ITEMS)
+    command = ["vote", "labels:demo", str(tmp_path / "model"), "--constitution", "--workspace", str(tmp_path)]
+    monkeypatch.setattr(Judge, "log_odds", lambda self, question: 1.0)
+    assert command_line.main([*command, "--name", "another"]) == 0
+    with pytest.raises(LabelsError, match="1 by others"):
+        learned(source, tmp_path / "labels", preset.method)
+    monkeypatch.setattr(Judge, "log_odds", lambda self, asked: asked.index("{A}") - asked.index("No"))
+    assert command_line.main([*command, "--name", "judge"]) == 0
+    found = learned(source, tmp_path / "labels", preset.method)
+    assert found.rows == [{"prompt": "Hi {there}", "chosen": "No", "rejected": "{A}"}]
