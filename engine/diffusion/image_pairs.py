@@ -8,6 +8,7 @@ A row that cannot be used costs that row: it is told by number and reason. Nothi
 
 import base64
 import binascii
+import hashlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -80,7 +81,7 @@ def read_pairs(
                 useless.add(str(why), line.number)
                 continue
             prompts.append(row.prompt)
-            groups.append(row.group or f"{source.path} {line.number}")
+            groups.append(row.group)
             pictures += both
     if not pictures:
         reasons = ", ".join(f"{why} ({len(rows)} rows)" for why, rows in useless.found.items()) or "they are empty"
@@ -90,7 +91,7 @@ def read_pairs(
 
 
 class _Judged(NamedTuple):
-    """A row in the one form that methods know. chosen, rejected: the bytes of a picture."""
+    """A row in the one form that methods know. chosen, rejected: the bytes of a picture. group: see `PicturePairs`."""
 
     prompt: Prompt
     chosen: bytes
@@ -108,7 +109,12 @@ def _canonical(row: Row | str, folder: Path) -> _Judged:
         raise UnusableRow("has the same picture twice")
     label, caption = row.get("class"), row.get("caption") or row.get("prompt")
     prompt: Prompt = label if isinstance(label, int) else caption if isinstance(caption, str) else None
-    return _Judged(prompt, chosen, rejected, str(row.get("group") or ""))
+    return _Judged(prompt, chosen, rejected, str(row.get("group") or _fingerprint(chosen, rejected)))
+
+
+def _fingerprint(chosen: bytes, rejected: bytes) -> str:
+    """The same for the same two pictures, whichever was chosen and wherever their file lies."""
+    return hashlib.sha256(min(chosen, rejected) + max(chosen, rejected)).hexdigest()
 
 
 def _sides(row: Row) -> tuple[str, str]:

@@ -95,14 +95,14 @@ def test_a_judgement_is_on_the_disk_before_the_next_pair_is_there(desk: Desk, la
 
 
 def test_killed_at_any_moment_nothing_that_was_shown_as_saved_is_missing(workspace: Path) -> None:
-    label_dir = made(workspace, items=2000)
+    label_dir = made(workspace, items=4000)
     lot = random.Random(0)  # noqa: S311  any moment will do
     shown: set[str] = set()
     with lives(JUDGES) as judging:
         for _ in range(MOMENTS):
             judging.begin(label_dir.path)
             assert judging.line() == "opened None"
-            time.sleep(lot.uniform(0, 0.3))
+            time.sleep(lot.uniform(0, 0.1))
             for line in judging.kill():
                 what, _, judgement = line.partition(" ")
                 (shown.discard if what == "undone" else shown.add)(judgement)

@@ -84,11 +84,11 @@ def test_the_key_goes_to_the_disagreements_and_back(qtbot: Any, window: MainWind
 def test_at_equal_length_is_a_click_away_and_back(qtbot: Any, window: MainWindow, label_dir: LabelDir) -> None:
     page = shown(qtbot, window, label_dir)
     assert page.text.count("At equal length") == 0
-    assert "B is preferred in" in page.text
+    assert "B is preferred over A in" in page.text
     for is_on in (True, False):
         with qtbot.waitSignal(window.session.labelling.quality_read):
             page.equal_length.click()
-        assert ("At equal length, B is preferred in" in page.text) is is_on
+        assert ("At equal length, B is preferred over A in" in page.text) is is_on
         assert page.equal_length.isChecked() is is_on
 
 

@@ -143,6 +143,8 @@ def test_tab_leads_through_what_can_be_done_with_pictures_to_them(qtbot: Any, wi
     assert pane.table.hasFocus()
     bar = page(window).findChild(QTabBar)
     assert bar is not None
+    (again,) = (button for button in pane.findChildren(QPushButton) if button.text().startswith("Same seed"))
+    qtbot.waitUntil(again.isVisible, timeout=PATIENCE_MS)  # once it is shown that the record of the picture was read
     bar.setFocus()
     passed = []
     for _ in range(4):

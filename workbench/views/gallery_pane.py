@@ -206,7 +206,7 @@ class GalleryPane(QWidget):
         has_only_grown = self._shown[: len(before)] == before
         self.table.show_pictures(len(self._shown), self.path, plot, has_only_grown=has_only_grown)
         self._count.setText(_counted(len(self._shown), self.gallery.expected))
-        if self.table.current is None and self._shown and not self.table.hasFocus():
+        if self.table.current is None and self._shown:
             self.table.go_to(0)
         if self.is_looking and self.look is not None:
             self.look.follow(self._among())
