@@ -153,6 +153,17 @@ def test_tab_leads_through_what_can_be_done_with_pictures_to_them(qtbot: Any, wi
     assert passed == ["QComboBox", "QPushButton", "QPushButton", "GalleryTable"]
 
 
+def test_after_a_click_on_its_tab_the_keys_move_through_a_trajectory(qtbot: Any, window: MainWindow) -> None:
+    pictures(qtbot, window)
+    bar = page(window).findChild(QTabBar)
+    assert bar is not None
+    bar.setFocus()
+    (at,) = (at for at in range(bar.count()) if bar.tabText(at) == "Trajectory")
+    QTest.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.tabRect(at).center())
+    assert page(window).tab == "Trajectory"
+    assert page(window).trajectory.isAncestorOf(QApplication.focusWidget())
+
+
 def test_a_run_of_texts_has_curves_above_and_no_pictures(qtbot: Any, window: MainWindow, workspace: Path) -> None:
     engine = FakeEngine(workspace / "runs", "words", stamp="20251009-120000").begin().train(5).finish()
     window.resize(1280, 720)

@@ -243,7 +243,8 @@ class RunPage(QWidget):
         }
 
     def _tab_clicked(self, at: int) -> None:
-        self._has_chosen_tab = True
+        if at >= 0:  # not beside the tabs
+            self.show_tab(TABS[at])
 
     def _show_film(self) -> None:
         """Noise is becoming a picture right now: that is what one wants to see first."""
