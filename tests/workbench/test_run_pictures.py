@@ -161,7 +161,9 @@ def test_after_a_click_on_its_tab_the_keys_move_through_a_trajectory(qtbot: Any,
     (at,) = (at for at in range(bar.count()) if bar.tabText(at) == "Trajectory")
     QTest.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.tabRect(at).center())
     assert page(window).tab == "Trajectory"
-    assert page(window).trajectory.isAncestorOf(QApplication.focusWidget())
+    place = QApplication.focusWidget()
+    assert place is not None
+    assert page(window).trajectory.isAncestorOf(place)
 
 
 def test_a_run_of_texts_has_curves_above_and_no_pictures(qtbot: Any, window: MainWindow, workspace: Path) -> None:
