@@ -48,6 +48,11 @@ def count(value: int) -> str:
     return _true_minus(f"{value:,d}")
 
 
+def many(value: int, thing: str) -> str:
+    """Things with their count: `1 image`, `1,234 images`."""
+    return f"{count(value)} {thing}" + ("s" if value != 1 else "")
+
+
 def share(fraction: float) -> str:
     """0.61 is 61%; below a tenth one decimal, and never 100% or 0% unless it is."""
     if not math.isfinite(fraction):

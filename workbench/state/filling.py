@@ -127,7 +127,7 @@ def in_full(filling: Filling) -> str:
     if not filling.status.is_alive:
         sentence = filling.status.sentence or "ended"
         is_one = filling.items == 1
-        return f"{sentence}; {_items(filling)} {'is' if is_one else 'are'} there"
+        return f"{sentence}; {figures.many(filling.items, 'item')} {'is' if is_one else 'are'} there"
     parts = [_now(filling), _so_far(filling)]
     parts += [f"{figures.number(filling.rate)} tokens/s" if filling.rate else "", figures.left(filling.seconds_left)]
     return "   ·   ".join(part for part in parts if part)
@@ -143,9 +143,5 @@ def _so_far(filling: Filling) -> str:
     if not filling.items and not filling.fraction and filling.status.is_alive:
         return ""
     if filling.is_following or not filling.steps:
-        return f"{_items(filling)} so far"
-    return f"{_items(filling)}, {figures.share(filling.fraction)}"
-
-
-def _items(filling: Filling) -> str:
-    return f"{figures.count(filling.items)} item" + ("s" if filling.items != 1 else "")
+        return f"{figures.many(filling.items, 'item')} so far"
+    return f"{figures.many(filling.items, 'item')}, {figures.share(filling.fraction)}"

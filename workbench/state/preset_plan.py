@@ -8,7 +8,7 @@ from engine.contract.image_presets import DiffusionSamplePreset, ImagePreset, Sa
 from engine.contract.image_settings import ASSETS
 from engine.contract.online_settings import Rollout
 from engine.contract.preset import Preset, TextPreset, model_of, sources_of, training_of
-from workbench.state.figures import count, number, size
+from workbench.state.figures import count, many, number, size
 
 #: Tokens of the byte tokenizer that models from scratch use: every byte, an end and a pad.
 BYTE_VOCABULARY = 258
@@ -81,7 +81,7 @@ def _plan_of_images(preset: ImagePreset) -> Plan:
         "" if model is None else "from scratch" if model.path == "scratch" else _last_part(model.path),
         _work_of_images(preset)
         if training is None
-        else f"{count(training.steps)} steps of {_images(training.batch_size)}",
+        else f"{count(training.steps)} steps of {many(training.batch_size, 'image')}",
         f"{_last_part(sources[0].path)}{f' and {len(sources) - 1} more' if sources[1:] else ''}" if sources else "",
         "" if training is None else _writes(training),
     )
@@ -93,14 +93,10 @@ def _work_of_images(preset: ImagePreset) -> str:
         case DiffusionSamplePreset(diffusion_sample=section):
             several = any(axis.vary in ("steps", "sampler") for axis in section.grid)
             how = "" if several else f", {count(section.steps)} steps of {section.sampler} each"
-            return f"{_images(drawing_plan.pictures(section))}{how}"
+            return f"{many(drawing_plan.pictures(section), 'image')}{how}"
         case SamplerProofPreset(sampler_proof=section):
             return f"samplers of {count(section.steps)} steps on the {section.schedule} schedule"
     return ""
-
-
-def _images(amount: int) -> str:
-    return f"{count(amount)} image{'' if amount == 1 else 's'}"
 
 
 def _last_part(path: str) -> str:

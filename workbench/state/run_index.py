@@ -83,7 +83,7 @@ def _ending(summary: Summary, now: float) -> str:
     if summary.status.state == "stopped" and summary.steps:
         return f"{figures.progress(summary.step, summary.steps)} · {age}"
     outcome = _outcome(summary)
-    parts = [outcome, age] if summary.method in WITHOUT_CURVE else [outcome, _many(summary.step, "step"), age]
+    parts = [outcome, age] if summary.method in WITHOUT_CURVE else [outcome, figures.many(summary.step, "step"), age]
     return " · ".join(part for part in parts if part)
 
 
@@ -92,17 +92,13 @@ def _outcome(summary: Summary) -> str:
     name = metrics.HEADLINE.get(summary.method, "loss")
     if summary.method == "sampler_proof" and "proof/failed" in summary.values:
         failed = int(summary.values["proof/failed"])
-        return f"{_many(failed, 'check')} failed" if failed else "all checks hold"
+        return f"{figures.many(failed, 'check')} failed" if failed else "all checks hold"
     if name not in summary.values:
         return ""
     value, known = summary.values[name], metrics.describe(name)
     if summary.method == "diffusion_sample":
-        return _many(int(value), "picture")
+        return figures.many(int(value), "picture")
     return f"{known.title.lower()} {figures.measured(value, is_count=known.is_count)}"
-
-
-def _many(count: int, thing: str) -> str:
-    return f"{figures.count(count)} {thing}" + ("s" if count != 1 else "")
 
 
 class RunIndex:
